@@ -1,0 +1,19 @@
+//! tethercert gives a desk phone its certificate over a USB cable.
+//!
+//! A phone that signs in with a certificate normally fetches it over the network. Where that fails, a technician plugs
+//! the phone into a PC: tethercert finds it ([`usb`], [`phone`]), enrols its user with the Web Services ([`service`]),
+//! installs the certificate together with the server trust that the phone lacks ([`credential`]), has the phone prove
+//! that it holds the key, and writes down what was intended, claimed and observed ([`ledger`]). The story of one phone is
+//! [`provision`]; [`lab`] is the other end of every wire, so that all of it can be seen without a phone or a pool.
+//!
+//! Arrows point one way: `cli` uses `provision`; `provision` uses the [`phone::Driver`] and [`service::Enrolment`]
+//! traits; `phone` uses `usb`; `service` uses `tls`. The lab implements none of these traits: it is a peer on a wire.
+
+pub mod credential;
+pub mod lab;
+pub mod ledger;
+pub mod phone;
+pub mod provision;
+pub mod service;
+pub mod tls;
+pub mod usb;

@@ -1,0 +1,3 @@
+//! tethercert
+
+fn main() {}

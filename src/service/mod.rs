@@ -1,0 +1,116 @@
+//! Enrolment on the user's behalf: what `provision` asks of a service that gives out user certificates.
+
+pub mod ocauth;
+
+use crate::credential::{KeyKind, SipAddress};
+use secrecy::SecretString;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// One enrolment of one user at one service. Holds its own connection, which no other user's enrolment ever uses.
+pub trait Enrolment: Send {
+    /// The kinds of key whose signing requests this service takes, the preferred one first.
+    fn key_kinds(&self) -> &'static [KeyKind];
+
+    /// Looks at the service without any credential: its addresses, its server chain as a phone would meet it, its clock,
+    /// the ways to sign in that it offers.
+    fn survey(&mut self) -> impl Future<Output = Result<Survey, ServiceError>> + Send;
+
+    /// Gets a web ticket for `user`. A refused credential is not sent again by this process, to any server.
+    fn sign_in(
+        &mut self,
+        user: &SipAddress,
+        with: &SignIn,
+    ) -> impl Future<Output = Result<Ticket, ServiceError>> + Send;
+
+    /// Has a certificate made for the signing request and published in the user's store.
+    ///
+    /// May be repeated only with an equal [`Publication`].
+    fn publish(
+        &mut self,
+        ticket: &Ticket,
+        publication: &Publication,
+    ) -> impl Future<Output = Result<Published, ServiceError>> + Send;
+}
+
+/// How the user signs in. Neither secret ever crosses the cable.
+#[derive(Debug)]
+pub enum SignIn {
+    /// Windows credentials, by NTLM.
+    Ntlm {
+        /// `CONTOSO\alice` or `alice@contoso.example`.
+        login: String,
+        /// The user's password.
+        password: SecretString,
+    },
+    /// Phone number or extension with the PIN that an administrator has set. The message is not public: LAB profile.
+    Pin {
+        /// As typed: `+1 (206) 555-1219`, `5551219;ext=19`.
+        number: String,
+        /// The PIN.
+        pin: SecretString,
+    },
+}
+
+/// What a service shows to anybody who asks.
+#[derive(Debug, Clone)]
+pub struct Survey {
+    /// The name the server's certificate has to be valid for, and the one shown to people: `web.contoso.example`.
+    pub host: String,
+    /// The certificates exactly as the server sent them, its own first, DER.
+    pub presented: Vec<Vec<u8>>,
+    /// What had to be added so that this computer trusts the server: intermediates fetched by the address in a
+    /// certificate (AIA) or given by hand, then the root. DER. The root is the last one.
+    pub completed: Vec<Vec<u8>>,
+    /// The service's clock (`Date` of its answer) less this computer's, seconds; the header has whole seconds.
+    pub clock_offset_seconds: i64,
+    /// Ways to sign in that the service names, as its metadata spells them.
+    pub sign_in_ports: Vec<String>,
+}
+
+/// A web ticket: the right to publish for one user, for some hours.
+pub struct Ticket {
+    pub(crate) user: SipAddress,
+    pub(crate) expires: OffsetDateTime,
+    pub(crate) ocauth: ocauth::WebTicket,
+}
+
+impl Ticket {
+    /// The user that the service named in the ticket.
+    pub fn user(&self) -> &SipAddress {
+        &self.user
+    }
+
+    /// When it ends, by the service's clock.
+    pub fn expires(&self) -> OffsetDateTime {
+        self.expires
+    }
+}
+
+/// What is published, with the ids that make a repeated attempt the same attempt.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Publication {
+    /// The user the certificate is for.
+    pub user: SipAddress,
+    /// The phone's device UUID: the one its REGISTER will carry.
+    pub device: Uuid,
+    /// The phone's PKCS#10, DER.
+    pub signing_request: Vec<u8>,
+    /// Names this request at the service (WSTEP `RequestID`).
+    pub request_id: Uuid,
+    /// Names the message (WS-Addressing `MessageID`).
+    pub message_id: Uuid,
+}
+
+/// What the service answered.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// The user's certificate, DER.
+    pub certificate: Vec<u8>,
+    /// Further certificates that came with it (PKCS#7), DER. Never trust anchors.
+    pub accompanying: Vec<Vec<u8>>,
+    /// The server that did it, by its own word (`X-MS-Server-Fqdn`).
+    pub server: Option<String>,
+}
+
+pub use ocauth::ServiceError;
