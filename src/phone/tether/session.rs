@@ -73,7 +73,7 @@ impl HostKey {
 }
 
 /// A failed handshake or a message that does not decrypt. Says nothing more on purpose.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     /// A handshake message was not accepted.
     #[error("the session's handshake failed")]
