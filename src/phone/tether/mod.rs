@@ -1,6 +1,420 @@
-//! The open Tether Device Protocol (docs/tether-protocol.md).
+//! The open Tether Device Protocol (docs/tether-protocol.md), in layers: [`frames`] and [`messages`] are bytes to types,
+//! [`session`] and [`binding`] the cryptography, [`exchange`] one message and its answer, this file the [`Driver`].
 
 pub mod binding;
+mod examples;
+mod exchange;
 pub mod frames;
 pub mod messages;
+mod proof;
+mod reading;
 pub mod session;
+
+pub use session::{HostKey, HostKeyError};
+
+use super::{
+    Consent, Driver, Identified, LogLine, Parting, PhoneError, PhoneState, Possession, Preparation, Prepared,
+    ServerTrust, ShortCode, Step, Traffic, TransactionId,
+};
+use crate::credential::{Certificate, Expected, Fingerprint, KeyKind, SigningRequest};
+use crate::usb::Link;
+use binding::Side;
+use exchange::{Exchange, shown};
+use frames::FrameKind;
+use messages::{
+    AnchorPage, BAD, Checked, DerMap, GOOD, KeyMade, LogPage, Operation, Outcome, PossessionMap, Revealed,
+    SettingsMap, State,
+};
+use minicbor::bytes::ByteVec;
+use secrecy::ExposeSecret;
+use session::{Hello, Session};
+use std::sync::Arc;
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// What the driver knows of this host and of makers.
+#[derive(Clone)]
+pub struct Host {
+    /// Its static key.
+    pub key: Arc<HostKey>,
+    /// What phones call it, at most 32 characters.
+    pub label: String,
+    /// Roots of the makers that the definitions trust for this phone.
+    pub maker_roots: Vec<Certificate>,
+}
+
+/// A phone that speaks the protocol.
+pub struct Tether {
+    exchange: Exchange,
+    host: Host,
+    session: Option<Session>,
+    /// What the phone committed to, for the short code.
+    commitment: [u8; 32],
+    vouched: bool,
+}
+
+impl Tether {
+    /// Takes an open interface.
+    pub async fn new(link: Link, host: Host) -> Result<Self, PhoneError> {
+        let exchange = Exchange::start(link).await?;
+        Ok(Self { exchange, host, session: None, commitment: [0; 32], vouched: false })
+    }
+
+    /// Says that a person has compared the short code on both sides: the phone is vouched for from now on.
+    pub fn code_was_compared(&mut self) {
+        self.vouched = true;
+    }
+
+    /// Sends a request and gives the answers of all its operations; the first refusal is the error.
+    async fn request(&mut self, operations: &[(Step, Operation)]) -> Result<Vec<Vec<u8>>, PhoneError> {
+        let during = operations.first().map_or(Step::Look, |(step, _)| *step);
+        let plain: Vec<Operation> = operations.iter().map(|(_, operation)| operation.clone()).collect();
+        let session = self.session.as_mut().ok_or_else(|| no_session(during))?;
+        let body = session.seal(&messages::encode_request(&plain)).map_err(failed(during))?;
+        if body.len() > self.exchange.max_body_bytes() {
+            let source = session::SessionError::TooLong(body.len());
+            return Err(PhoneError::Session { during, source });
+        }
+        let answer = self.exchange.exchange(FrameKind::Request, body, FrameKind::Answer, during).await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.session = None;
+                return Err(error);
+            }
+        };
+        let session = self.session.as_mut().ok_or_else(|| no_session(during))?;
+        let answer = session.unseal(&answer).inspect_err(|_| self.session = None).map_err(failed(during))?;
+        let outcomes = messages::decode_answer(&answer).map_err(malformed(during))?;
+
+        let mut answers = Vec::new();
+        for (outcome, (step, _)) in outcomes.into_iter().zip(operations) {
+            match outcome {
+                Outcome::Done(answer) => answers.push(answer),
+                Outcome::Failed(number, problem) => {
+                    let text = shown(&problem.text);
+                    let tries_left = problem.tries_left;
+                    return Err(PhoneError::Refused { during: *step, number, text, tries_left });
+                }
+            }
+        }
+        if answers.len() != operations.len() {
+            let what = format!("{} answers to {} operations", answers.len(), operations.len());
+            return Err(PhoneError::Protocol { during, what });
+        }
+        Ok(answers)
+    }
+
+    async fn one(&mut self, step: Step, operation: Operation) -> Result<Vec<u8>, PhoneError> {
+        let mut answers = self.request(&[(step, operation)]).await?;
+        answers.pop().ok_or_else(|| PhoneError::Protocol { during: step, what: "no answer".into() })
+    }
+
+    /// The rest of the anchors, when they did not fit into the first page.
+    async fn all_anchors(&mut self, first: AnchorPage) -> Result<Vec<messages::AnchorMap>, PhoneError> {
+        let mut anchors = first.anchors;
+        while anchors.len() < usize::from(first.total) {
+            let start = anchors.len() as u16;
+            let page: AnchorPage = read(&self.one(Step::Look, Operation::Anchors { start }).await?, Step::Look)?;
+            if page.anchors.is_empty() {
+                let what = "the list of trust anchors ends before its own total".into();
+                return Err(PhoneError::Protocol { during: Step::Look, what });
+            }
+            anchors.extend(page.anchors);
+        }
+        Ok(anchors)
+    }
+
+    fn consent(&self, consent: &Consent) -> Result<Option<Operation>, PhoneError> {
+        match consent {
+            Consent::NotWanted => Ok(None),
+            Consent::KeyPress => Ok(Some(Operation::Consent { code: None })),
+            Consent::Code(_) if !self.vouched => Err(PhoneError::CodeWithheld),
+            Consent::Code(code) => Ok(Some(Operation::Consent { code: Some(code.expose_secret().to_owned()) })),
+        }
+    }
+
+    fn staged(transaction: TransactionId, role: u8, certificate: &Certificate) -> (Step, Operation) {
+        let operation = Operation::Stage {
+            id: (*transaction.as_bytes()).into(),
+            role,
+            fingerprint: (*certificate.fingerprint().as_bytes()).into(),
+            certificate: certificate.der().to_vec().into(),
+        };
+        (Step::Stage, operation)
+    }
+
+    fn check(transaction: TransactionId, trust: &ServerTrust) -> (Step, Operation) {
+        let operation = Operation::Check {
+            id: (*transaction.as_bytes()).into(),
+            server_chain: trust.presented.iter().map(|c| ByteVec::from(c.der().to_vec())).collect(),
+            server_name: trust.server_name.clone(),
+        };
+        (Step::Check, operation)
+    }
+}
+
+impl Driver for Tether {
+    async fn identify(&mut self) -> Result<Identified, PhoneError> {
+        let during = Step::Identify;
+        let (hello, body) = Hello::new(&self.host.key).map_err(failed(during))?;
+        let answer = self.exchange.exchange(FrameKind::Hello, body, FrameKind::HelloAnswer, during).await?;
+        let (opening, answer) = hello.answered(&answer).map_err(failed(during))?;
+        if answer.max_body_bytes < frames::MIN_BODY_LIMIT_BYTES {
+            let what = format!("a limit of {} bytes is below the least allowed", answer.max_body_bytes);
+            return Err(PhoneError::Protocol { during, what });
+        }
+        self.exchange.limit(answer.max_body_bytes);
+
+        let mut nonce = [0; 32];
+        aws_lc_rs::rand::fill(&mut nonce).expect("the system gives random bytes");
+        let (mut session, body) = opening.open(&self.host.label, nonce).map_err(failed(during))?;
+        let answer = self.exchange.exchange(FrameKind::Open, body, FrameKind::OpenAnswer, during).await?;
+        let answer = session.unseal(&answer).map_err(failed(during))?;
+        let answer: messages::OpenAnswer = read(&answer, during)?;
+        let identity = reading::identity(&answer.identity)?;
+        let authenticity = proof::judge(
+            answer.proof.as_ref(),
+            session.handshake_hash(),
+            &identity,
+            &self.host.maker_roots,
+            OffsetDateTime::now_utc(),
+        );
+        self.commitment = *answer.commitment;
+        self.vouched = authenticity.is_vouched();
+        self.session = Some(session);
+        Ok(Identified { identity, authenticity })
+    }
+
+    async fn look(&mut self, attention: Duration) -> Result<PhoneState, PhoneError> {
+        let mut operations =
+            vec![(Step::Look, Operation::State {}), (Step::Look, Operation::Anchors { start: 0 })];
+        if !attention.is_zero() {
+            let seconds = attention.as_secs().min(120) as u8;
+            operations.push((Step::Look, Operation::Attention { seconds }));
+        }
+        let answers = self.request(&operations).await?;
+        let state: State = read(&answers[0], Step::Look)?;
+        let anchors = self.all_anchors(read(&answers[1], Step::Look)?).await?;
+        reading::state(state, anchors)
+    }
+
+    async fn read_certificate(&mut self, fingerprint: Fingerprint) -> Result<Certificate, PhoneError> {
+        let operation = Operation::ReadCertificate { fingerprint: (*fingerprint.as_bytes()).into() };
+        let answer: DerMap = read(&self.one(Step::Look, operation).await?, Step::Look)?;
+        let certificate = Certificate::from_der(&answer.der).map_err(PhoneError::Certificate)?;
+        if certificate.fingerprint() != fingerprint {
+            let what = "it gave another certificate than the one asked for".into();
+            return Err(PhoneError::Protocol { during: Step::Look, what });
+        }
+        Ok(certificate)
+    }
+
+    async fn show_code(&mut self) -> Result<ShortCode, PhoneError> {
+        let session = self.session.as_ref().ok_or_else(|| no_session(Step::ShowCode))?;
+        let (hash, nonce) = (*session.handshake_hash(), *session.nonce());
+        let operation = Operation::ShowCode { nonce: nonce.into() };
+        let revealed: Revealed = read(&self.one(Step::ShowCode, operation).await?, Step::ShowCode)?;
+        if binding::commitment(Side::Phone, &revealed.nonce) != self.commitment {
+            self.session = None;
+            return Err(PhoneError::BrokenCommitment);
+        }
+        Ok(ShortCode::new(&hash, &nonce, &revealed.nonce))
+    }
+
+    async fn attention(&mut self, time: Duration) -> Result<(), PhoneError> {
+        let seconds = time.as_secs().min(120) as u8;
+        self.one(Step::Look, Operation::Attention { seconds }).await.map(|_| ())
+    }
+
+    async fn prepare(&mut self, preparation: &Preparation) -> Result<Prepared, PhoneError> {
+        let id = (*preparation.transaction.as_bytes()).into();
+        let common_name = preparation.user.as_str().to_owned();
+        let mut operations = Vec::new();
+        if let Some(consent) = self.consent(&preparation.consent)? {
+            operations.push((Step::Consent, consent));
+        }
+        let clock_set = preparation.set_clock.and_then(|offset| OffsetDateTime::now_utc().checked_add(offset));
+        if let Some(time) = clock_set {
+            operations.push((Step::Clock, Operation::SetClock { time: time.unix_timestamp() }));
+        }
+        let replaces = preparation.replaces.map(|fingerprint| (*fingerprint.as_bytes()).into());
+        operations.push((Step::Begin, Operation::Begin { id, user: common_name.clone(), replaces }));
+        operations.push((Step::MakeKey, Operation::MakeKey { id, kind: reading::kind_number(preparation.key) }));
+        let request = Operation::SigningRequest { id, common_name: common_name.clone(), hash: 0 };
+        operations.push((Step::SigningRequest, request));
+
+        let answers = self.request(&operations).await?;
+        let [.., made, request] = answers.as_slice() else {
+            return Err(PhoneError::Protocol { during: Step::MakeKey, what: "too few answers".into() });
+        };
+        let made: KeyMade = read(made, Step::MakeKey)?;
+        let request: DerMap = read(request, Step::SigningRequest)?;
+        let request = SigningRequest::from_der(&request.der).map_err(PhoneError::Request)?;
+        let expected = Expected { kind: preparation.key, common_name: &common_name };
+        request.check(&expected).map_err(|error| PhoneError::Protocol {
+            during: Step::SigningRequest,
+            what: error.to_string(),
+        })?;
+        if request.key_id().as_bytes() != &*made.key {
+            let what = "its request holds another key than the one it made".into();
+            return Err(PhoneError::Protocol { during: Step::SigningRequest, what });
+        }
+        Ok(Prepared { request, key_took: Duration::from_millis(made.took_ms.into()), clock_set })
+    }
+
+    async fn stage_trust(&mut self, transaction: TransactionId, trust: &ServerTrust) -> Result<(), PhoneError> {
+        let anchors = trust.anchors.iter().map(|anchor| Self::staged(transaction, 2, anchor));
+        let between = trust.intermediates.iter().map(|between| Self::staged(transaction, 1, between));
+        let mut operations: Vec<_> = anchors.chain(between).collect();
+        let settings = SettingsMap {
+            sip_uri: trust.settings.sip_uri.clone(),
+            registrar: trust.settings.registrar.clone(),
+            web_services: trust.settings.web_services.clone(),
+        };
+        let id = (*transaction.as_bytes()).into();
+        operations.push((Step::Stage, Operation::Settings { id, settings }));
+        operations.push(Self::check(transaction, trust));
+        let checked = self.staged_in_pieces(operations).await?;
+        match checked.server {
+            GOOD => Ok(()),
+            _ => Err(PhoneError::CheckBad(verdict_text(&checked))),
+        }
+    }
+
+    async fn install(
+        &mut self,
+        transaction: TransactionId,
+        leaf: &Certificate,
+        trust: &ServerTrust,
+    ) -> Result<(), PhoneError> {
+        let id = (*transaction.as_bytes()).into();
+        let operations = [
+            Self::staged(transaction, 0, leaf),
+            Self::check(transaction, trust),
+            (Step::Commit, Operation::Commit { id }),
+        ];
+        // The phone itself refuses to commit what its check does not find good, so one exchange serves for all three.
+        let answers = match self.request(&operations).await {
+            Ok(answers) => answers,
+            Err(PhoneError::Refused { during: Step::Commit, number: messages::code::NOT_CHECKED, .. }) => {
+                let checked: Checked =
+                    read(&self.one(Step::Check, Self::check(transaction, trust).1).await?, Step::Check)?;
+                return Err(PhoneError::CheckBad(verdict_text(&checked)));
+            }
+            Err(error) => return Err(error),
+        };
+        let checked: Checked = read(&answers[1], Step::Check)?;
+        if checked.key != GOOD || checked.dates != GOOD || checked.user == BAD || checked.server == BAD {
+            return Err(PhoneError::CheckBad(verdict_text(&checked)));
+        }
+        let committed: messages::Committed = read(&answers[2], Step::Commit)?;
+        if &*committed.fingerprint != leaf.fingerprint().as_bytes() {
+            let what = "it says that it committed another certificate".into();
+            return Err(PhoneError::Protocol { during: Step::Commit, what });
+        }
+        Ok(())
+    }
+
+    async fn prove(&mut self, leaf: &Certificate) -> Result<(Possession, PhoneState), PhoneError> {
+        let during = Step::Prove;
+        let mut nonce = [0; 32];
+        aws_lc_rs::rand::fill(&mut nonce).expect("the system gives random bytes");
+        let hash = *self.session.as_ref().ok_or_else(|| no_session(during))?.handshake_hash();
+        let operations = [
+            (during, Operation::Prove { nonce: nonce.into() }),
+            (during, Operation::State {}),
+            (during, Operation::Anchors { start: 0 }),
+        ];
+        let answers = self.request(&operations).await?;
+        let possession: PossessionMap = read(&answers[0], during)?;
+        let state: State = read(&answers[1], during)?;
+        let anchors = self.all_anchors(read(&answers[2], during)?).await?;
+        proof::verify_possession(&possession, &hash, &nonce, leaf)?;
+        Ok((Possession { certificate: leaf.fingerprint() }, reading::state(state, anchors)?))
+    }
+
+    async fn abort(&mut self, transaction: TransactionId) -> Result<(), PhoneError> {
+        let id = (*transaction.as_bytes()).into();
+        self.one(Step::Abort, Operation::Abort { id }).await.map(|_| ())
+    }
+
+    async fn leave(&mut self, parting: Parting) -> Result<(), PhoneError> {
+        let before = match parting {
+            Parting::Leave => None,
+            Parting::SignIn => Some(Operation::SignIn {}),
+            Parting::Restart => Some(Operation::Restart {}),
+        };
+        let operations = before.into_iter().chain([Operation::Leave {}]);
+        let operations: Vec<_> = operations.map(|operation| (Step::Leave, operation)).collect();
+        self.request(&operations).await?;
+        self.session = None;
+        Ok(())
+    }
+
+    async fn log(&mut self, start: u32) -> Result<(Vec<LogLine>, u32), PhoneError> {
+        let page: LogPage = read(&self.one(Step::Log, Operation::Log { start }).await?, Step::Log)?;
+        Ok((page.entries.iter().map(reading::log_line).collect(), page.end))
+    }
+
+    fn traffic(&self) -> Traffic {
+        let counters = self.exchange.link().counters();
+        Traffic {
+            exchanges: self.exchange.exchanges(),
+            transfers: counters.transfers(),
+            bytes_out: counters.bytes_out,
+            bytes_in: counters.bytes_in,
+        }
+    }
+}
+
+impl Tether {
+    /// Sends operations of which the last is a check, in as few requests as the phone's limits allow.
+    async fn staged_in_pieces(&mut self, operations: Vec<(Step, Operation)>) -> Result<Checked, PhoneError> {
+        let room = self.exchange.max_body_bytes() - session::TAG_BYTES;
+        let mut piece: Vec<(Step, Operation)> = Vec::new();
+        let mut bytes = REQUEST_OVERHEAD;
+        for operation in operations {
+            let length = messages::encode(&operation.1).len();
+            if !piece.is_empty() && (bytes + length > room || piece.len() == messages::MAX_OPERATIONS) {
+                self.request(&piece).await?;
+                piece.clear();
+                bytes = REQUEST_OVERHEAD;
+            }
+            bytes += length;
+            piece.push(operation);
+        }
+        let answers = self.request(&piece).await?;
+        let checked = answers.last().map(Vec::as_slice).unwrap_or_default();
+        read(checked, Step::Check)
+    }
+}
+
+/// CBOR around the operations of a request: a map with one key, an array of up to 16.
+const REQUEST_OVERHEAD: usize = 3;
+
+fn verdict_text(checked: &Checked) -> String {
+    match shown(&checked.text) {
+        text if text.is_empty() => "it gives no reason".into(),
+        text => text,
+    }
+}
+
+fn no_session(during: Step) -> PhoneError {
+    PhoneError::Protocol { during, what: "the session has ended".into() }
+}
+
+fn failed(during: Step) -> impl FnOnce(session::SessionError) -> PhoneError {
+    move |source| PhoneError::Session { during, source }
+}
+
+fn malformed(during: Step) -> impl FnOnce(minicbor::decode::Error) -> PhoneError {
+    move |error| PhoneError::Protocol { during, what: error.to_string() }
+}
+
+fn read<'b, T: minicbor::Decode<'b, ()>>(bytes: &'b [u8], during: Step) -> Result<T, PhoneError> {
+    messages::decode(bytes).map_err(malformed(during))
+}
+
+/// Keys that the protocol knows, in the order in which they are preferred where the service does not care.
+pub const KEY_KINDS: [KeyKind; 3] = [KeyKind::P256, KeyKind::Rsa2048, KeyKind::Rsa3072];

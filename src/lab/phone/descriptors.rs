@@ -1,0 +1,106 @@
+//! The virtual phone's USB descriptors: a composite device with the tether interface and a firmware-update interface
+//! beside it, and Microsoft OS 2.0 descriptors that give the tether interface WinUSB without a driver
+//! (docs/tether-protocol.md, section 2; Microsoft OS 2.0 Descriptors Specification).
+
+use super::PhoneMaterial;
+use crate::lab::usbip::Descriptors;
+use crate::phone::tether::frames::{INTERFACE_CLASS, INTERFACE_PROTOCOL, INTERFACE_SUBCLASS};
+
+/// Bulk pipe from the host.
+pub(super) const BULK_OUT: u8 = 0x01;
+/// Bulk pipe to the host.
+pub(super) const BULK_IN: u8 = 0x82;
+/// Packet size of both at high speed, bytes.
+pub(super) const PACKET_BYTES: u16 = 512;
+/// Number of the tether interface.
+pub(super) const INTERFACE: u8 = 0;
+
+/// The vendor request by which Windows reads the descriptor set.
+pub const WINDOWS_VENDOR_CODE: u8 = 0x20;
+/// Names the tether interface to programs on Windows.
+pub const INTERFACE_GUID: &str = "{6E9B1F0C-3B7D-4C55-9E0A-54D1C0DE0001}";
+
+/// Windows 8.1, the first that reads OS 2.0 descriptors.
+const WINDOWS_8_1: [u8; 4] = [0x00, 0x00, 0x03, 0x06];
+
+/// All descriptors of a phone.
+pub fn tether_descriptors(material: &PhoneMaterial) -> Descriptors {
+    let [v0, v1] = material.usb_id.0.to_le_bytes();
+    let [p0, p1] = material.usb_id.1.to_le_bytes();
+    let [m0, m1] = PACKET_BYTES.to_le_bytes();
+    #[rustfmt::skip]
+    let device = [
+        18, 1, 0x10, 0x02, // USB 2.1: has a BOS
+        0, 0, 0, 64,       // class by interface
+        v0, v1, p0, p1, 0x00, 0x02,
+        1, 2, 3, 1,
+    ];
+    #[rustfmt::skip]
+    let configuration = vec![
+        9, 2, 50, 0, 2, 1, 0, 0xc0, 50, // two interfaces, self-powered, 100 mA
+        9, 4, INTERFACE, 0, 2, INTERFACE_CLASS, INTERFACE_SUBCLASS, INTERFACE_PROTOCOL, 0,
+        7, 5, BULK_OUT, 2, m0, m1, 0,
+        7, 5, BULK_IN, 2, m0, m1, 0,
+        9, 4, 1, 0, 0, 0xfe, 0x01, 0x01, 0, // firmware update, run-time mode (DFU 1.1, section 4.1.2)
+        9, 0x21, 0x00, 0xff, 0x00, 0x00, 0x04, 0x10, 0x01,
+    ];
+    let strings = [&material.maker, &material.model, &material.serial].map(|text| text.to_string()).to_vec();
+    Descriptors { device, configuration, bos: Some(binary_object_store()), strings }
+}
+
+/// BOS with the Microsoft OS 2.0 platform capability.
+fn binary_object_store() -> Vec<u8> {
+    let length = (windows_descriptor_set().len() as u16).to_le_bytes();
+    let mut bos = vec![5, 0x0f, 33, 0, 1, 28, 0x10, 0x05, 0];
+    // MS_OS_20_Platform_Capability_ID, D8DD60DF-4589-4CC7-9CD2-659D9E648A9F, in the byte order of a GUID.
+    bos.extend([0xdf, 0x60, 0xdd, 0xd8, 0x89, 0x45, 0xc7, 0x4c, 0x9c, 0xd2, 0x65, 0x9d, 0x9e, 0x64, 0x8a, 0x9f]);
+    bos.extend(WINDOWS_8_1);
+    bos.extend([length[0], length[1], WINDOWS_VENDOR_CODE, 0]);
+    bos
+}
+
+/// The Microsoft OS 2.0 descriptor set: one function subset for the tether interface.
+pub fn windows_descriptor_set() -> Vec<u8> {
+    let utf16 = |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
+    let name = utf16("DeviceInterfaceGUIDs\0");
+    let guids = utf16(&format!("{INTERFACE_GUID}\0\0"));
+    let le = |length: usize| (length as u16).to_le_bytes();
+
+    let mut property = Vec::new();
+    property.extend(le(10 + name.len() + guids.len()));
+    property.extend([0x04, 0x00, 0x07, 0x00]); // a registry property, REG_MULTI_SZ
+    property.extend(le(name.len()));
+    property.extend(&name);
+    property.extend(le(guids.len()));
+    property.extend(&guids);
+
+    let function_bytes = 8 + 20 + property.len();
+    let configuration_bytes = 8 + function_bytes;
+    let mut set = vec![10, 0, 0x00, 0x00];
+    set.extend(WINDOWS_8_1);
+    set.extend(le(10 + configuration_bytes));
+    set.extend([8, 0, 0x01, 0x00, 0, 0]); // configuration subset: the first configuration
+    set.extend(le(configuration_bytes));
+    set.extend([8, 0, 0x02, 0x00, INTERFACE, 0]); // function subset: the tether interface
+    set.extend(le(function_bytes));
+    set.extend([20, 0, 0x03, 0x00]); // compatible id
+    set.extend(b"WINUSB\0\0\0\0\0\0\0\0\0\0");
+    set.extend(property);
+    set
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_windows_descriptor_set_says_its_own_lengths() {
+        let set = windows_descriptor_set();
+        let word = |at: usize| usize::from(u16::from_le_bytes([set[at], set[at + 1]]));
+        assert_eq!(word(8), set.len());
+        assert_eq!(word(16), set.len() - 10);
+        assert_eq!(word(24), set.len() - 18);
+        assert_eq!(&set[30..36], b"WINUSB");
+        assert_eq!(binary_object_store().len(), 33);
+    }
+}

@@ -1,0 +1,200 @@
+//! Reads the TLS 1.2 client handshake that the phone is asked to sign, from ClientHello to ClientKeyExchange
+//! (RFC 5246, section 7.4): the phone signs what it understands and nothing else.
+
+use super::judgement::ServerTrust;
+use crate::phone::tether::messages::SettingsMap;
+
+const CLIENT_HELLO: u8 = 1;
+const SERVER_HELLO: u8 = 2;
+const CERTIFICATE: u8 = 11;
+const SERVER_KEY_EXCHANGE: u8 = 12;
+const CERTIFICATE_REQUEST: u8 = 13;
+const SERVER_HELLO_DONE: u8 = 14;
+const CLIENT_KEY_EXCHANGE: u8 = 16;
+const CERTIFICATE_STATUS: u8 = 22;
+
+/// What the phone has read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Transcript {
+    server_chain: Vec<Vec<u8>>,
+}
+
+/// The names that the settings allow a server to have.
+pub(super) fn names_of(settings: &SettingsMap) -> Vec<String> {
+    let registrar = settings.registrar.iter().map(|text| text.rsplit_once(':').map_or(text.as_str(), |(host, _)| host));
+    let web = settings.web_services.split_once("://").map(|(_, rest)| rest.split(['/', ':']).next().unwrap_or(""));
+    registrar.chain(web).map(str::to_owned).collect()
+}
+
+/// Reads the messages; the client's certificate must be `own`.
+pub(super) fn read(messages: &[u8], own: &[u8], scheme: u16) -> Result<Transcript, String> {
+    let mut rest = messages;
+    let mut next = |allowed: &[u8]| -> Result<(u8, &[u8]), String> {
+        let (kind, body, after) = message(rest).ok_or("a handshake message is cut short")?;
+        if !allowed.contains(&kind) {
+            return Err(format!("handshake message {kind} is out of order"));
+        }
+        rest = after;
+        Ok((kind, body))
+    };
+
+    let (_, hello) = next(&[CLIENT_HELLO])?;
+    tls12(hello)?;
+    let (_, hello) = next(&[SERVER_HELLO])?;
+    tls12(hello)?;
+    let (_, chain) = next(&[CERTIFICATE])?;
+    let server_chain = certificates(chain)?;
+    let mut asked = false;
+    loop {
+        let (kind, body) =
+            next(&[CERTIFICATE_STATUS, SERVER_KEY_EXCHANGE, CERTIFICATE_REQUEST, SERVER_HELLO_DONE])?;
+        match kind {
+            CERTIFICATE_REQUEST => {
+                if !offers(body, scheme) {
+                    return Err("the server does not take this kind of signature".into());
+                }
+                asked = true;
+            }
+            SERVER_HELLO_DONE => break,
+            _ => {}
+        }
+    }
+    if !asked {
+        return Err("the server did not ask for a certificate".into());
+    }
+    let (_, client) = next(&[CERTIFICATE])?;
+    if certificates(client)?.first().map(Vec::as_slice) != Some(own) {
+        return Err("the handshake does not hold this phone's certificate".into());
+    }
+    next(&[CLIENT_KEY_EXCHANGE])?;
+    if !rest.is_empty() {
+        return Err("something follows the key exchange".into());
+    }
+    Ok(Transcript { server_chain })
+}
+
+impl Transcript {
+    /// The name from `names` that the server's chain is good for.
+    pub(super) fn judge(&self, trust: &ServerTrust<'_>, names: &[String]) -> Result<String, String> {
+        let mut reason = "the settings name no server".to_owned();
+        for name in names {
+            match trust.judge(&self.server_chain, name) {
+                Ok(()) => return Ok(name.clone()),
+                Err(why) => reason = why,
+            }
+        }
+        Err(reason)
+    }
+}
+
+/// Kind, body and what follows.
+fn message(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (&kind, rest) = bytes.split_first()?;
+    let (body, after) = vector(rest, 3)?;
+    Some((kind, body, after))
+}
+
+/// A vector with a length of `width` bytes before it.
+fn vector(bytes: &[u8], width: usize) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_at_checked(width)?;
+    let length = length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+    rest.split_at_checked(length)
+}
+
+fn tls12(hello: &[u8]) -> Result<(), String> {
+    match hello {
+        [3, 3, ..] => Ok(()),
+        _ => Err("only TLS 1.2 is signed".into()),
+    }
+}
+
+fn certificates(body: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+    let cut = "a certificate message is cut short";
+    let (mut list, after) = vector(body, 3).ok_or(cut)?;
+    if !after.is_empty() {
+        return Err(cut.into());
+    }
+    let mut found = Vec::new();
+    while !list.is_empty() {
+        let (certificate, rest) = vector(list, 3).ok_or(cut)?;
+        found.push(certificate.to_vec());
+        list = rest;
+    }
+    Ok(found)
+}
+
+/// Whether a CertificateRequest names the signature scheme (RFC 5246, section 7.4.4).
+fn offers(body: &[u8], scheme: u16) -> bool {
+    let Some((_types, rest)) = vector(body, 1) else { return false };
+    let Some((schemes, _)) = vector(rest, 2) else { return false };
+    schemes.chunks_exact(2).any(|pair| u16::from_be_bytes([pair[0], pair[1]]) == scheme)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn prefixed(width: usize, body: &[u8]) -> Vec<u8> {
+        let length = (body.len() as u32).to_be_bytes();
+        [&length[4 - width..], body].concat()
+    }
+
+    fn handshake(kind: u8, body: &[u8]) -> Vec<u8> {
+        [vec![kind], prefixed(3, body)].concat()
+    }
+
+    fn certificate(list: &[&[u8]]) -> Vec<u8> {
+        let list: Vec<u8> = list.iter().flat_map(|der| prefixed(3, der)).collect();
+        handshake(CERTIFICATE, &prefixed(3, &list))
+    }
+
+    fn flight(own: &[u8]) -> Vec<Vec<u8>> {
+        let request = [prefixed(1, &[1]), prefixed(2, &[4, 1, 4, 3]), prefixed(2, &[])].concat();
+        vec![
+            handshake(CLIENT_HELLO, &[3, 3, 9, 9]),
+            handshake(SERVER_HELLO, &[3, 3, 8, 8]),
+            certificate(&[b"server", b"issuer"]),
+            handshake(SERVER_KEY_EXCHANGE, &[1]),
+            handshake(CERTIFICATE_REQUEST, &request),
+            handshake(SERVER_HELLO_DONE, &[]),
+            certificate(&[own]),
+            handshake(CLIENT_KEY_EXCHANGE, &[7]),
+        ]
+    }
+
+    #[test]
+    fn a_whole_client_handshake_is_read() {
+        let read = read(&flight(b"mine").concat(), b"mine", 0x0401).unwrap();
+        assert_eq!(read.server_chain, [b"server".to_vec(), b"issuer".to_vec()]);
+    }
+
+    #[test]
+    fn nothing_else_is_signed() {
+        let whole = flight(b"mine");
+        assert!(read(&whole.concat(), b"another", 0x0401).unwrap_err().contains("this phone's certificate"));
+        assert!(read(&whole.concat(), b"mine", 0x0804).unwrap_err().contains("kind of signature"));
+        for missing in [0, 1, 2, 4, 5, 6, 7] {
+            let mut short = whole.clone();
+            short.remove(missing);
+            assert!(read(&short.concat(), b"mine", 0x0401).is_err(), "without message {missing}");
+        }
+        let mut longer = whole.clone();
+        longer.push(handshake(20, &[0; 12]));
+        assert!(read(&longer.concat(), b"mine", 0x0401).is_err());
+        let mut older = whole;
+        older[0][5] = 1;
+        assert!(read(&older.concat(), b"mine", 0x0401).unwrap_err().contains("TLS 1.2"));
+    }
+
+    proptest! {
+        #[test]
+        fn foreign_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in 0usize..120, to in any::<u8>()) {
+            let _ = read(&bytes, b"mine", 0x0401);
+            let mut whole = flight(b"mine").concat();
+            let length = whole.len();
+            whole[at % length] = to;
+            let _ = read(&whole, b"mine", 0x0401);
+        }
+    }
+}
