@@ -3,10 +3,21 @@
 //!
 //! Nothing here talks to a phone or to a service.
 
+mod certificate;
 mod fingerprint;
 mod key_kind;
+mod public_key;
+mod request;
+mod server_chain;
 mod sip_address;
+mod text;
+mod user_certificate;
 
+pub use certificate::{AlternativeNames, BasicConstraints, Certificate, KeyUsage, Purposes, ReadError};
 pub use fingerprint::{Fingerprint, ParseFingerprintError};
 pub use key_kind::KeyKind;
+pub use public_key::{PublicKeyKind, SignatureAlgorithm, SignatureCheck};
+pub use request::{Expected, RequestError, SigningRequest, Unexpected, WriteRequestError, signing_request};
+pub use server_chain::{Culprit, Flaw, PhoneView, Place, Remedy, ServerChain, Unremedied, Verdict};
 pub use sip_address::{ParseSipAddressError, SipAddress};
+pub use user_certificate::{Finding, Refusal, UserVerdict, UserView, judge_user_certificate};

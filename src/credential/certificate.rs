@@ -1,0 +1,469 @@
+//! Certificates, read once.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use time::OffsetDateTime;
+use x509_parser::asn1_rs::{FromDer, Oid};
+use x509_parser::certificate::{TbsCertificate, X509Certificate};
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::oid_registry as oid;
+
+use super::public_key::{PublicKey, check_signature};
+use super::text::{common_name, distinguished_name, printable};
+use super::{Fingerprint, PublicKeyKind, SignatureAlgorithm, SignatureCheck};
+
+/// An X.509 certificate that could be read, with its facts. Cheap to clone; equal when its DER is equal.
+///
+/// Being readable says nothing about trust: that is the business of the two judgements.
+#[derive(Clone)]
+pub struct Certificate(Arc<Facts>);
+
+struct Facts {
+    der: Box<[u8]>,
+    fingerprint: Fingerprint,
+    subject: Name,
+    issuer: Name,
+    serial: Box<[u8]>,
+    version: u32,
+    not_before: OffsetDateTime,
+    not_after: OffsetDateTime,
+    key: PublicKey,
+    signature_algorithm: SignatureAlgorithm,
+    basic_constraints: Option<BasicConstraints>,
+    key_usage: Option<KeyUsage>,
+    purposes: Option<Purposes>,
+    alternative_names: AlternativeNames,
+    authority_key_id: Option<Box<[u8]>>,
+    subject_key_id: Option<Box<[u8]>>,
+    issuer_urls: Vec<String>,
+    self_signed: bool,
+}
+
+struct Name {
+    der: Box<[u8]>,
+    text: String,
+    common_name: Option<String>,
+}
+
+/// The basic constraints extension: whether the certificate may issue others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BasicConstraints {
+    /// Whether it is the certificate of a CA.
+    pub ca: bool,
+    /// How many further CA certificates may follow below it; none means any number.
+    pub path_len: Option<u32>,
+}
+
+/// The key usage extension, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyUsage {
+    /// May sign, as in a TLS handshake.
+    pub digital_signature: bool,
+    /// May decrypt a key, as in the RSA key exchange of old TLS.
+    pub key_encipherment: bool,
+    /// May sign certificates.
+    pub key_cert_sign: bool,
+}
+
+/// The extended key usage extension: the purposes a certificate is limited to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Purposes {
+    /// Any purpose.
+    pub any: bool,
+    /// A TLS server.
+    pub server_auth: bool,
+    /// A TLS client.
+    pub client_auth: bool,
+    /// Everything else, by object identifier or name.
+    pub others: Vec<String>,
+}
+
+/// The subject alternative names of the kinds that matter here, as the certificate spells them (not made safe to print).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AlternativeNames {
+    /// Host names, `web.contoso.example` or `*.contoso.example`.
+    pub dns: Vec<String>,
+    /// Addresses.
+    pub ip: Vec<IpAddr>,
+    /// Identifiers, `sip:alice@contoso.example`.
+    pub uri: Vec<String>,
+    /// Mail addresses.
+    pub email: Vec<String>,
+}
+
+/// Why bytes could not be read as a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// Not the DER of an X.509 certificate.
+    #[error("these {length} bytes are no X.509 certificate")]
+    NotACertificate {
+        /// How many bytes were given.
+        length: usize,
+    },
+    /// A certificate, and then something else.
+    #[error("{count} bytes follow the certificate")]
+    TrailingBytes {
+        /// How many bytes are too many.
+        count: usize,
+    },
+    /// An extension that decides about trust is damaged or there twice.
+    #[error("the certificate's {name} extension is damaged or there twice")]
+    Extension {
+        /// The extension.
+        name: &'static str,
+    },
+    /// A PEM file with a damaged block.
+    #[error("the PEM text is damaged")]
+    Pem,
+    /// A file without any certificate in it.
+    #[error("there is no certificate in this file")]
+    Empty,
+}
+
+impl ReadError {
+    /// What the technician does next.
+    pub fn next_step(&self) -> &'static str {
+        match self {
+            Self::NotACertificate { .. } | Self::TrailingBytes { .. } => {
+                "give a certificate as DER or PEM; PKCS#7 and PFX files must be exported as PEM first"
+            }
+            Self::Extension { .. } => "have its issuer make this certificate anew: phones may refuse it too",
+            Self::Pem => "copy the file again, with its BEGIN and END lines",
+            Self::Empty => "give a file with at least one BEGIN CERTIFICATE block, or a DER certificate",
+        }
+    }
+}
+
+impl Certificate {
+    /// Reads one certificate from exactly its DER.
+    pub fn from_der(der: &[u8]) -> Result<Self, ReadError> {
+        let (rest, parsed) =
+            X509Certificate::from_der(der).map_err(|_| ReadError::NotACertificate { length: der.len() })?;
+        if !rest.is_empty() {
+            return Err(ReadError::TrailingBytes { count: rest.len() });
+        }
+        let tbs = &parsed.tbs_certificate;
+        let name = |name: &x509_parser::x509::X509Name<'_>| Name {
+            der: name.as_raw().into(),
+            text: distinguished_name(name),
+            common_name: common_name(name),
+        };
+        let mut facts = Facts {
+            der: der.into(),
+            fingerprint: Fingerprint::of(der),
+            subject: name(&tbs.subject),
+            issuer: name(&tbs.issuer),
+            serial: tbs.raw_serial().into(),
+            version: tbs.version.0.saturating_add(1),
+            not_before: tbs.validity.not_before.to_datetime(),
+            not_after: tbs.validity.not_after.to_datetime(),
+            key: PublicKey::read(&tbs.subject_pki),
+            signature_algorithm: SignatureAlgorithm::read(&parsed.signature_algorithm),
+            basic_constraints: basic_constraints(tbs)?,
+            key_usage: key_usage(tbs)?,
+            purposes: purposes(tbs)?,
+            alternative_names: alternative_names(tbs)?,
+            authority_key_id: authority_key_id(tbs),
+            subject_key_id: subject_key_id(tbs),
+            issuer_urls: issuer_urls(tbs),
+            self_signed: false,
+        };
+        let check = || check_issued(&facts.signature_algorithm, &parsed, &facts.key.spki);
+        facts.self_signed = facts.subject.der == facts.issuer.der && check() == SignatureCheck::Good;
+        Ok(Self(Arc::new(facts)))
+    }
+
+    /// Reads what a file holds: one certificate as DER, or any number as PEM (other PEM blocks are passed over).
+    pub fn from_pem_or_der(bytes: &[u8]) -> Result<Vec<Self>, ReadError> {
+        const BEGIN: &[u8] = b"-----BEGIN";
+        if !bytes.windows(BEGIN.len()).any(|window| window == BEGIN) {
+            return match bytes.iter().all(u8::is_ascii_whitespace) {
+                true => Err(ReadError::Empty),
+                false => Ok(vec![Self::from_der(bytes)?]),
+            };
+        }
+        let certificates = CertificateDer::pem_slice_iter(bytes)
+            .map(|der| der.map_err(|_| ReadError::Pem).and_then(|der| Self::from_der(&der)))
+            .collect::<Result<Vec<_>, _>>()?;
+        if certificates.is_empty() { Err(ReadError::Empty) } else { Ok(certificates) }
+    }
+
+    /// The whole certificate.
+    pub fn der(&self) -> &[u8] {
+        &self.0.der
+    }
+
+    /// The SHA-256 of the whole certificate.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.0.fingerprint
+    }
+
+    /// The subject for a person, common name first, safe to print.
+    pub fn subject(&self) -> &str {
+        &self.0.subject.text
+    }
+
+    /// The subject's DER.
+    pub fn subject_der(&self) -> &[u8] {
+        &self.0.subject.der
+    }
+
+    /// The SHA-256 of the subject's DER.
+    pub fn subject_id(&self) -> Fingerprint {
+        Fingerprint::of(self.subject_der())
+    }
+
+    /// The issuer for a person, common name first, safe to print.
+    pub fn issuer(&self) -> &str {
+        &self.0.issuer.text
+    }
+
+    /// The issuer's DER.
+    pub fn issuer_der(&self) -> &[u8] {
+        &self.0.issuer.der
+    }
+
+    /// The subject's first common name as the certificate has it, not made safe to print.
+    pub fn common_name(&self) -> Option<&str> {
+        self.0.subject.common_name.as_deref()
+    }
+
+    /// The shortest name for a person, safe to print: common name, else whole subject, else fingerprint.
+    pub fn label(&self) -> String {
+        match (self.common_name(), self.subject()) {
+            (Some(name), _) if !name.trim().is_empty() => printable(name),
+            (_, "") => format!("a certificate without a name ({})", self.fingerprint().short()),
+            (_, subject) => subject.to_owned(),
+        }
+    }
+
+    /// The issuer's shortest name for a person, safe to print.
+    pub fn issuer_label(&self) -> String {
+        match &self.0.issuer.common_name {
+            Some(name) if !name.trim().is_empty() => printable(name),
+            _ => self.issuer().to_owned(),
+        }
+    }
+
+    /// The serial number, big-endian.
+    pub fn serial(&self) -> &[u8] {
+        &self.0.serial
+    }
+
+    /// 3 for every certificate of today; 1 for the oldest roots.
+    pub fn version(&self) -> u32 {
+        self.0.version
+    }
+
+    /// The first second it is valid.
+    pub fn not_before(&self) -> OffsetDateTime {
+        self.0.not_before
+    }
+
+    /// The last second it is valid.
+    pub fn not_after(&self) -> OffsetDateTime {
+        self.0.not_after
+    }
+
+    /// Whether `clock` lies within its dates.
+    pub fn is_in_date(&self, clock: OffsetDateTime) -> bool {
+        (self.0.not_before.unix_timestamp()..=self.0.not_after.unix_timestamp()).contains(&clock.unix_timestamp())
+    }
+
+    /// The public key's SubjectPublicKeyInfo.
+    pub fn spki_der(&self) -> &[u8] {
+        &self.0.key.spki
+    }
+
+    /// The SHA-256 of the SubjectPublicKeyInfo: the same for every certificate and request of one key.
+    pub fn key_id(&self) -> Fingerprint {
+        self.0.key.id
+    }
+
+    /// What kind of key it holds.
+    pub fn key_kind(&self) -> &PublicKeyKind {
+        &self.0.key.kind
+    }
+
+    /// How its issuer signed it.
+    pub fn signature_algorithm(&self) -> &SignatureAlgorithm {
+        &self.0.signature_algorithm
+    }
+
+    /// Whether it says that it is a CA. Roots of version 1 cannot say so.
+    pub fn is_ca(&self) -> bool {
+        self.0.basic_constraints.is_some_and(|constraints| constraints.ca)
+    }
+
+    /// The basic constraints, if there are any.
+    pub fn basic_constraints(&self) -> Option<BasicConstraints> {
+        self.0.basic_constraints
+    }
+
+    /// Whether subject and issuer are the same name.
+    pub fn is_self_issued(&self) -> bool {
+        self.subject_der() == self.issuer_der()
+    }
+
+    /// Whether it is self-issued and its own key signed it (verified, SHA-1 included; MD5 cannot be).
+    pub fn is_self_signed(&self) -> bool {
+        self.0.self_signed
+    }
+
+    /// The key usage, if it is limited.
+    pub fn key_usage(&self) -> Option<KeyUsage> {
+        self.0.key_usage
+    }
+
+    /// The purposes it is limited to, if it is.
+    pub fn purposes(&self) -> Option<&Purposes> {
+        self.0.purposes.as_ref()
+    }
+
+    /// The subject alternative names.
+    pub fn alternative_names(&self) -> &AlternativeNames {
+        &self.0.alternative_names
+    }
+
+    /// The issuer's key id as the issuer chose it (AKI).
+    pub fn authority_key_id(&self) -> Option<&[u8]> {
+        self.0.authority_key_id.as_deref()
+    }
+
+    /// The own key id as the issuer chose it (SKI).
+    pub fn subject_key_id(&self) -> Option<&[u8]> {
+        self.0.subject_key_id.as_deref()
+    }
+
+    /// Where the issuer's certificate can be fetched (AIA caIssuers, http and https only).
+    pub fn issuer_urls(&self) -> &[String] {
+        &self.0.issuer_urls
+    }
+
+    /// Checks by name and signature alone whether the key of `issuer` signed this certificate.
+    ///
+    /// Explains chains and grants no trust: SHA-1 and short keys pass, dates and purposes are not looked at.
+    pub fn check_issued_by(&self, issuer: &Self) -> SignatureCheck {
+        if self.issuer_der() != issuer.subject_der() {
+            return SignatureCheck::Bad;
+        }
+        match X509Certificate::from_der(self.der()) {
+            Ok((_, parsed)) => check_issued(self.signature_algorithm(), &parsed, issuer.spki_der()),
+            Err(_) => SignatureCheck::Unsupported,
+        }
+    }
+}
+
+fn check_issued(algorithm: &SignatureAlgorithm, parsed: &X509Certificate<'_>, spki: &[u8]) -> SignatureCheck {
+    check_signature(algorithm, spki, parsed.tbs_certificate.as_ref(), &parsed.signature_value.data)
+}
+
+fn basic_constraints(tbs: &TbsCertificate<'_>) -> Result<Option<BasicConstraints>, ReadError> {
+    let extension = tbs.basic_constraints().map_err(|_| ReadError::Extension { name: "basic constraints" })?;
+    Ok(extension
+        .map(|extension| BasicConstraints { ca: extension.value.ca, path_len: extension.value.path_len_constraint }))
+}
+
+fn key_usage(tbs: &TbsCertificate<'_>) -> Result<Option<KeyUsage>, ReadError> {
+    let extension = tbs.key_usage().map_err(|_| ReadError::Extension { name: "key usage" })?;
+    Ok(extension.map(|extension| KeyUsage {
+        digital_signature: extension.value.digital_signature(),
+        key_encipherment: extension.value.key_encipherment(),
+        key_cert_sign: extension.value.key_cert_sign(),
+    }))
+}
+
+fn purposes(tbs: &TbsCertificate<'_>) -> Result<Option<Purposes>, ReadError> {
+    let extension = tbs.extended_key_usage().map_err(|_| ReadError::Extension { name: "extended key usage" })?;
+    Ok(extension.map(|extension| {
+        let usage = extension.value;
+        let named = [
+            (usage.code_signing, "code signing"),
+            (usage.email_protection, "e-mail protection"),
+            (usage.time_stamping, "time stamping"),
+            (usage.ocsp_signing, "OCSP signing"),
+        ];
+        let named = named.into_iter().filter(|(there, _)| *there).map(|(_, name)| name.to_owned());
+        let others = named.chain(usage.other.iter().map(|oid| oid.to_id_string())).collect();
+        Purposes { any: usage.any, server_auth: usage.server_auth, client_auth: usage.client_auth, others }
+    }))
+}
+
+fn alternative_names(tbs: &TbsCertificate<'_>) -> Result<AlternativeNames, ReadError> {
+    let extension =
+        tbs.subject_alternative_name().map_err(|_| ReadError::Extension { name: "subject alternative name" })?;
+    let mut names = AlternativeNames::default();
+    for name in extension.iter().flat_map(|extension| &extension.value.general_names) {
+        match name {
+            GeneralName::DNSName(name) => names.dns.push((*name).to_owned()),
+            GeneralName::URI(uri) => names.uri.push((*uri).to_owned()),
+            GeneralName::RFC822Name(address) => names.email.push((*address).to_owned()),
+            GeneralName::IPAddress(bytes) => names.ip.extend(ip_address(bytes)),
+            _ => {}
+        }
+    }
+    Ok(names)
+}
+
+fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+}
+
+// The three below only help to find an issuer: one that is damaged is as good as none.
+
+fn unique<'a>(tbs: &'a TbsCertificate<'_>, kind: &Oid<'_>) -> Option<&'a ParsedExtension<'a>> {
+    Some(tbs.get_extension_unique(kind).ok()??.parsed_extension())
+}
+
+fn authority_key_id(tbs: &TbsCertificate<'_>) -> Option<Box<[u8]>> {
+    match unique(tbs, &oid::OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER)? {
+        ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref().map(|id| id.0.into()),
+        _ => None,
+    }
+}
+
+fn subject_key_id(tbs: &TbsCertificate<'_>) -> Option<Box<[u8]>> {
+    match unique(tbs, &oid::OID_X509_EXT_SUBJECT_KEY_IDENTIFIER)? {
+        ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.into()),
+        _ => None,
+    }
+}
+
+fn issuer_urls(tbs: &TbsCertificate<'_>) -> Vec<String> {
+    let extension = unique(tbs, &oid::OID_PKIX_AUTHORITY_INFO_ACCESS);
+    let Some(ParsedExtension::AuthorityInfoAccess(access)) = extension else { return Vec::new() };
+    let issuers = access.iter().filter(|entry| entry.access_method == oid::OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS);
+    issuers
+        .filter_map(|entry| match &entry.access_location {
+            GeneralName::URI(text) => url::Url::parse(text).ok(),
+            _ => None,
+        })
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .map(String::from)
+        .collect()
+}
+
+impl PartialEq for Certificate {
+    fn eq(&self, other: &Self) -> bool {
+        self.der() == other.der()
+    }
+}
+
+impl Eq for Certificate {}
+
+impl std::hash::Hash for Certificate {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.fingerprint().hash(state);
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Certificate({} {})", self.label(), self.fingerprint().short())
+    }
+}
