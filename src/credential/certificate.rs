@@ -467,3 +467,128 @@ impl fmt::Debug for Certificate {
         write!(f, "Certificate({} {})", self.label(), self.fingerprint().short())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_ca::{Ca, issuer_url, params, read, server_params};
+    use super::*;
+    use proptest::prelude::*;
+    use rcgen::{DnType, KeyPair, SanType};
+    use time::macros::datetime;
+
+    const SERVER: &[u8] = include_bytes!("../../tests/fixtures/certificates/server-sha1.der");
+
+    #[test]
+    fn what_a_certificate_says_is_read_once_and_whole() {
+        let root = Ca::root("Contoso Root");
+        let mut params = server_params();
+        params.distinguished_name.push(DnType::OrganizationName, "Contoso, Ltd");
+        params.subject_alt_names.push(SanType::URI("sip:alice@contoso.example".try_into().unwrap()));
+        params.subject_alt_names.push(SanType::Rfc822Name("alice@contoso.example".try_into().unwrap()));
+        params.subject_alt_names.push(SanType::IpAddress([127, 0, 0, 1].into()));
+        params.serial_number = Some(rcgen::SerialNumber::from_slice(&[7, 8]));
+        params.custom_extensions.push(issuer_url("http://pki.contoso.example/root.cer"));
+        let key = KeyPair::generate().unwrap();
+        let server = root.issue(&params, &key);
+
+        assert_eq!(server.subject(), "CN=web.contoso.example, O=Contoso\\, Ltd");
+        assert_eq!(server.issuer(), "CN=Contoso Root");
+        assert_eq!(server.label(), "web.contoso.example");
+        assert_eq!(server.serial(), [7, 8]);
+        assert_eq!(server.version(), 3);
+        assert_eq!(server.not_before(), datetime!(2029-01-01 00:00 UTC));
+        assert_eq!(server.not_after(), datetime!(2031-01-01 00:00 UTC));
+        assert_eq!(server.key_kind(), &PublicKeyKind::P256);
+        assert_eq!(server.key_id(), Fingerprint::of(&rcgen::PublicKeyData::subject_public_key_info(&key)));
+        assert_eq!(server.signature_algorithm(), &SignatureAlgorithm::Sha256WithEcdsa);
+        assert_eq!(server.authority_key_id(), root.certificate.subject_key_id());
+        assert_eq!(server.issuer_urls(), ["http://pki.contoso.example/root.cer"]);
+        assert!(server.purposes().unwrap().server_auth && !server.is_ca() && !server.is_self_issued());
+        let names = AlternativeNames {
+            dns: vec!["web.contoso.example".into()],
+            ip: vec![[127, 0, 0, 1].into()],
+            uri: vec!["sip:alice@contoso.example".into()],
+            email: vec!["alice@contoso.example".into()],
+        };
+        assert_eq!(server.alternative_names(), &names);
+        assert_eq!(server.check_issued_by(&root.certificate), SignatureCheck::Good);
+        assert!(root.certificate.is_ca() && root.certificate.is_self_signed());
+        assert_eq!(server.issuer_der(), root.certificate.subject_der());
+    }
+
+    #[test]
+    fn a_namesake_of_the_issuer_is_not_taken_for_it() {
+        let (root, namesake) = (Ca::root("Contoso Root"), Ca::root("Contoso Root"));
+        assert_eq!(root.server().check_issued_by(&namesake.certificate), SignatureCheck::Bad);
+        let forged = root.issue(&namesake.params, &namesake.key);
+        assert!(forged.is_self_issued() && !forged.is_self_signed());
+    }
+
+    #[test]
+    fn addresses_that_are_not_of_the_web_are_no_place_to_fetch_an_issuer() {
+        let mut params = params("x");
+        params.custom_extensions.push(issuer_url("ldap://dc.contoso.example/CN=Root"));
+        assert_eq!(Ca::root("Contoso Root").server_with(&params).issuer_urls(), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn a_name_cannot_write_to_the_terminal() {
+        let key = KeyPair::generate().unwrap();
+        let evil = read(&params("a\nb\u{1b}[31m\u{202e}").self_signed(&key).unwrap());
+        assert_eq!(evil.label(), "a\\u{a}b\\u{1b}[31m\\u{202e}");
+        assert_eq!(evil.subject(), "CN=a\\u{a}b\\u{1b}[31m\\u{202e}");
+    }
+
+    #[test]
+    fn a_file_holds_der_or_any_number_of_pem_blocks() {
+        let (a, b) = (Ca::root("A"), Ca::root("B"));
+        let pem = |ca: &Ca| ca.params.self_signed(&ca.key).unwrap().pem();
+        let file = format!("a comment\r\n{}\r\n{}", pem(&a), pem(&b));
+        let labels = |file: &[u8]| -> Vec<String> {
+            Certificate::from_pem_or_der(file).unwrap().iter().map(Certificate::label).collect()
+        };
+        assert_eq!(labels(file.as_bytes()), ["A", "B"]);
+        assert_eq!(labels(a.certificate.der()), ["A"]);
+        assert_eq!(Certificate::from_pem_or_der(b" \n"), Err(ReadError::Empty));
+        let cut = &pem(&a)[..200];
+        assert!(Certificate::from_pem_or_der(cut.as_bytes()).is_err());
+        let key_only = a.key.serialize_pem();
+        assert_eq!(Certificate::from_pem_or_der(key_only.as_bytes()), Err(ReadError::Empty));
+    }
+
+    #[test]
+    fn bytes_after_a_certificate_are_refused() {
+        let bytes = [SERVER, b"x"].concat();
+        assert_eq!(Certificate::from_der(&bytes), Err(ReadError::TrailingBytes { count: 1 }));
+        assert_eq!(Certificate::from_der(&[]), Err(ReadError::NotACertificate { length: 0 }));
+    }
+
+    fn look_at_everything(certificate: &Certificate) {
+        let _ = (certificate.label(), certificate.issuer_label(), certificate.check_issued_by(certificate));
+        assert!(!certificate.subject().chars().chain(certificate.issuer().chars()).any(char::is_control));
+        assert!(!format!("{certificate:?}").chars().any(char::is_control));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Certificate::from_pem_or_der(&bytes);
+        }
+
+        #[test]
+        fn a_certificate_damaged_anywhere_is_read_or_refused(
+            damage in prop::collection::vec((0..SERVER.len(), any::<u8>()), 1..4),
+            end in 0..=SERVER.len(),
+        ) {
+            let mut bytes = SERVER.to_vec();
+            for (at, byte) in damage {
+                bytes[at] = byte;
+            }
+            if let Ok(certificate) = Certificate::from_der(&bytes) {
+                look_at_everything(&certificate);
+            }
+            bytes.truncate(end);
+            let _ = Certificate::from_der(&bytes);
+        }
+    }
+}

@@ -10,6 +10,8 @@ mod public_key;
 mod request;
 mod server_chain;
 mod sip_address;
+#[cfg(test)]
+mod test_ca;
 mod text;
 mod user_certificate;
 

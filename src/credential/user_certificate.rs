@@ -295,3 +295,159 @@ fn judge_standing(certificate: &Certificate) -> Finding {
 fn date(time: OffsetDateTime) -> String {
     super::text::moment(time)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_ca::{Ca, NOW, ca_params, params, read};
+    use super::*;
+    use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType};
+    use time::macros::datetime;
+
+    const ALICE: &str = "alice@contoso.example";
+
+    /// A phone's request, and a Web Service with a key of its own that nobody trusts.
+    struct Enrolment {
+        key: KeyPair,
+        request: SigningRequest,
+        service: Ca,
+        user: SipAddress,
+    }
+
+    impl Enrolment {
+        fn new() -> Self {
+            let key = KeyPair::generate().unwrap();
+            let request = SigningRequest::from_der(&crate::credential::signing_request(ALICE, &key).unwrap()).unwrap();
+            Self { key, request, service: Ca::root("Communications Server"), user: ALICE.parse().unwrap() }
+        }
+
+        fn view(&self) -> UserView<'_> {
+            UserView::of(&self.request, &self.user, NOW).unwrap()
+        }
+
+        fn judge(&self, params: &CertificateParams) -> UserVerdict {
+            judge_user_certificate(&self.service.issue(params, &self.key), &self.view())
+        }
+    }
+
+    fn user_params() -> CertificateParams {
+        let mut params = params(ALICE);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params
+    }
+
+    fn refusals(verdict: &UserVerdict) -> Vec<Refusal> {
+        verdict.refusals().cloned().collect()
+    }
+
+    #[test]
+    fn a_certificate_from_an_issuer_that_nobody_knows_is_accepted() {
+        let verdict = Enrolment::new().judge(&user_params());
+        assert!(verdict.accepted());
+        assert_eq!(
+            verdict.to_string(),
+            "key       good: P-256, the phone's own\n\
+             user      good: alice@contoso.example\n\
+             dates     good: until 2031-01-01 (364 days)\n\
+             purpose   good: client authentication\n\
+             standing  good: issued by Communications Server"
+        );
+    }
+
+    #[test]
+    fn subject_or_alternative_name_tells_the_user_whatever_the_case() {
+        let enrolment = Enrolment::new();
+        let mut by_uri = user_params();
+        by_uri.distinguished_name = params("Alice").distinguished_name;
+        by_uri.subject_alt_names = vec![SanType::URI("SIP:Alice@Contoso.Example".try_into().unwrap())];
+        assert_eq!(enrolment.judge(&by_uri).user, Finding::Good(ALICE.into()));
+
+        by_uri.subject_alt_names = vec![SanType::Rfc822Name("ALICE@contoso.example".try_into().unwrap())];
+        assert_eq!(enrolment.judge(&by_uri).user, Finding::Good(ALICE.into()));
+
+        let mut by_subject = user_params();
+        by_subject.distinguished_name = params("Alice@CONTOSO.example").distinguished_name;
+        assert_eq!(enrolment.judge(&by_subject).user, Finding::Good(ALICE.into()));
+    }
+
+    #[test]
+    fn a_certificate_that_names_nobody_is_unknown_and_one_of_another_user_is_bad() {
+        let enrolment = Enrolment::new();
+        let mut nobody = user_params();
+        nobody.distinguished_name = params("4f2a91").distinguished_name;
+        let verdict = enrolment.judge(&nobody);
+        assert!(matches!(verdict.user, Finding::Unknown(_)) && verdict.accepted());
+
+        let mut bob = user_params();
+        bob.distinguished_name = params("bob@contoso.example").distinguished_name;
+        let found = "bob@contoso.example".to_owned();
+        let wanted = enrolment.user.clone();
+        assert_eq!(refusals(&enrolment.judge(&bob)), [Refusal::OtherUser { wanted, found }]);
+    }
+
+    #[test]
+    fn a_certificate_for_another_key_is_refused() {
+        let enrolment = Enrolment::new();
+        let other = KeyPair::generate().unwrap();
+        let certificate = enrolment.service.issue(&user_params(), &other);
+        let verdict = judge_user_certificate(&certificate, &enrolment.view());
+        let (wanted, found) = (enrolment.request.key_id(), certificate.key_id());
+        assert_eq!(refusals(&verdict), [Refusal::OtherKey { wanted, found }]);
+
+        let view = UserView { kind: KeyKind::Rsa2048, ..enrolment.view() };
+        let verdict = judge_user_certificate(&enrolment.service.issue(&user_params(), &enrolment.key), &view);
+        assert_eq!(refusals(&verdict), [Refusal::OtherKind { wanted: KeyKind::Rsa2048, found: "P-256".into() }]);
+    }
+
+    #[test]
+    fn dates_are_judged_with_an_allowance_and_an_hour_to_spare() {
+        let enrolment = Enrolment::new();
+        let at = |clock| {
+            let certificate = enrolment.service.issue(&user_params(), &enrolment.key);
+            refusals(&judge_user_certificate(&certificate, &UserView { clock, ..enrolment.view() }))
+        };
+        let (not_before, not_after) = (datetime!(2029-01-01 00:00 UTC), datetime!(2031-01-01 00:00 UTC));
+        assert_eq!(at(not_before - Duration::minutes(5)), []);
+        let clock = not_before - Duration::minutes(6);
+        assert_eq!(at(clock), [Refusal::NotYetValid { not_before, clock }]);
+        assert_eq!(at(not_after - Duration::hours(1)), []);
+        let clock = not_after - Duration::minutes(59);
+        assert_eq!(at(clock), [Refusal::Expired { not_after, clock }]);
+    }
+
+    #[test]
+    fn a_certificate_that_ends_before_it_begins_is_refused() {
+        let mut params = user_params();
+        std::mem::swap(&mut params.not_before, &mut params.not_after);
+        let refusals = refusals(&Enrolment::new().judge(&params));
+        assert!(matches!(refusals[..], [Refusal::EndsBeforeItBegins { .. }]));
+    }
+
+    #[test]
+    fn the_purpose_counts_only_where_one_is_named() {
+        let enrolment = Enrolment::new();
+        let mut params = user_params();
+        params.extended_key_usages = vec![];
+        let verdict = enrolment.judge(&params);
+        assert!(matches!(verdict.purpose, Finding::Unknown(_)) && verdict.accepted());
+
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let found = "server authentication".to_owned();
+        assert_eq!(refusals(&enrolment.judge(&params)), [Refusal::NotForClients { found }]);
+
+        let mut decrypts_only = user_params();
+        decrypts_only.key_usages = vec![KeyUsagePurpose::KeyEncipherment];
+        assert_eq!(refusals(&enrolment.judge(&decrypts_only)), [Refusal::MayNotSign]);
+    }
+
+    #[test]
+    fn a_ca_or_a_certificate_that_signed_itself_is_no_users_certificate() {
+        let enrolment = Enrolment::new();
+        let mut ca = ca_params(ALICE);
+        ca.key_usages = vec![];
+        assert_eq!(refusals(&enrolment.judge(&ca)), [Refusal::Ca]);
+
+        let own = read(&user_params().self_signed(&enrolment.key).unwrap());
+        assert_eq!(refusals(&judge_user_certificate(&own, &enrolment.view())), [Refusal::SelfSigned]);
+    }
+}
