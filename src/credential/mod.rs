@@ -4,6 +4,7 @@
 //! Nothing here talks to a phone or to a service.
 
 mod certificate;
+mod extensions;
 mod fingerprint;
 mod key_kind;
 mod public_key;
@@ -15,7 +16,8 @@ mod test_ca;
 mod text;
 mod user_certificate;
 
-pub use certificate::{AlternativeNames, BasicConstraints, Certificate, KeyUsage, Purposes, ReadError};
+pub use certificate::{Certificate, ReadError};
+pub use extensions::{AlternativeNames, BasicConstraints, KeyUsage, Purposes};
 pub use fingerprint::{Fingerprint, ParseFingerprintError};
 pub use key_kind::KeyKind;
 pub use public_key::{PublicKeyKind, SignatureAlgorithm, SignatureCheck};

@@ -199,14 +199,22 @@ impl SignatureAlgorithm {
     /// Short keys and SHA-1 are checked too: this tells who signed what, and grants nothing.
     fn verifier(&self, kind: &PublicKeyKind) -> Option<&'static dyn VerificationAlgorithm> {
         use PublicKeyKind::{Ed25519, P256, P384, P521, Rsa};
+        const ANY: std::ops::RangeInclusive<u32> = 1024..=8192;
+        const LONG: std::ops::RangeInclusive<u32> = 2048..=8192;
         Some(match (self, kind) {
-            (Self::Sha1WithRsa, Rsa { .. }) => &aws::RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
-            (Self::Sha256WithRsa, Rsa { .. }) => &aws::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
-            (Self::Sha384WithRsa, Rsa { .. }) => &aws::RSA_PKCS1_2048_8192_SHA384,
-            (Self::Sha512WithRsa, Rsa { .. }) => &aws::RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
-            (Self::Sha256WithRsaPss, Rsa { .. }) => &aws::RSA_PSS_2048_8192_SHA256,
-            (Self::Sha384WithRsaPss, Rsa { .. }) => &aws::RSA_PSS_2048_8192_SHA384,
-            (Self::Sha512WithRsaPss, Rsa { .. }) => &aws::RSA_PSS_2048_8192_SHA512,
+            (Self::Sha1WithRsa, Rsa { bits, .. }) if ANY.contains(bits) => {
+                &aws::RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY
+            }
+            (Self::Sha256WithRsa, Rsa { bits, .. }) if ANY.contains(bits) => {
+                &aws::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY
+            }
+            (Self::Sha512WithRsa, Rsa { bits, .. }) if ANY.contains(bits) => {
+                &aws::RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY
+            }
+            (Self::Sha384WithRsa, Rsa { bits, .. }) if LONG.contains(bits) => &aws::RSA_PKCS1_2048_8192_SHA384,
+            (Self::Sha256WithRsaPss, Rsa { bits, .. }) if LONG.contains(bits) => &aws::RSA_PSS_2048_8192_SHA256,
+            (Self::Sha384WithRsaPss, Rsa { bits, .. }) if LONG.contains(bits) => &aws::RSA_PSS_2048_8192_SHA384,
+            (Self::Sha512WithRsaPss, Rsa { bits, .. }) if LONG.contains(bits) => &aws::RSA_PSS_2048_8192_SHA512,
             (Self::Sha256WithEcdsa, P256) => &aws::ECDSA_P256_SHA256_ASN1,
             (Self::Sha384WithEcdsa, P256) => &aws::ECDSA_P256_SHA384_ASN1,
             (Self::Sha512WithEcdsa, P256) => &aws::ECDSA_P256_SHA512_ASN1,

@@ -70,7 +70,7 @@ fn string(value: &Any<'_>) -> String {
             std::str::from_utf8(bytes).ok().map(str::to_owned)
         }
         Tag::T61String => Some(bytes.iter().map(|byte| char::from(*byte)).collect()),
-        Tag::BmpString if bytes.len() % 2 == 0 => {
+        Tag::BmpString if bytes.len().is_multiple_of(2) => {
             let units = bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
             char::decode_utf16(units).collect::<Result<String, _>>().ok()
         }

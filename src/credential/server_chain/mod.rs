@@ -95,7 +95,7 @@ impl ServerChain {
                 let mut flaws = self.explain(server, &candidates, view);
                 flaws.extend(names);
                 if flaws.is_empty() {
-                    flaws.push(verifier::explain(&error, server));
+                    flaws.push(verifier::explain(&error, Culprit::new(Place::Server, server)));
                 }
                 flaws.sort_by_key(Flaw::rank);
                 let reason = flaws.remove(0);
@@ -137,6 +137,7 @@ impl ServerChain {
                 _ => Place::Intermediate,
             };
             let which = || Culprit::new(place, certificate);
+            flaws.extend(verifier::format_flaw(which(), certificate));
             flaws.extend(date_flaw(which(), certificate, view.clock));
             flaws.extend(key_flaw(which(), certificate, view));
             flaws.extend(purpose_flaw(which(), certificate));

@@ -32,7 +32,7 @@ pub enum Unremedied {
     #[error("{reason}")]
     Flawed {
         /// The first thing to put right.
-        reason: Flaw,
+        reason: Box<Flaw>,
         /// What else is wrong.
         also: Vec<Flaw>,
     },
@@ -95,7 +95,7 @@ impl ServerChain {
                     return Ok(Remedy { anchors: anchor.into_iter().collect(), intermediates, path });
                 }
                 Verdict::Refused { reason, also } => {
-                    first_failure.get_or_insert(Unremedied::Flawed { reason, also });
+                    first_failure.get_or_insert(Unremedied::Flawed { reason: Box::new(reason), also });
                 }
             }
         }
@@ -122,7 +122,7 @@ impl ServerChain {
 
     fn nothing_to_try(&self, reason: Flaw, also: Vec<Flaw>) -> Unremedied {
         let Some((server, above)) = self.presented.split_first().filter(|_| reason.is_a_gap()) else {
-            return Unremedied::Flawed { reason, also };
+            return Unremedied::Flawed { reason: Box::new(reason), also };
         };
         let candidates: Vec<Certificate> = above.iter().chain(&self.known).cloned().collect();
         let ways = walk::paths(server, &candidates, &[]);
@@ -130,7 +130,7 @@ impl ServerChain {
         match tops().find(|top| top.is_self_issued()).or_else(|| tops().next()) {
             Some(root) if root.is_self_issued() => Unremedied::RootNotTrusted { root: root.clone() },
             Some(top) => Unremedied::IssuerUnknown { issuer: top.issuer_label(), urls: top.issuer_urls().to_vec() },
-            None => Unremedied::Flawed { reason, also },
+            None => Unremedied::Flawed { reason: Box::new(reason), also },
         }
     }
 }

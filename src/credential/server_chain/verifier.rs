@@ -9,7 +9,7 @@ use rustls::pki_types::{
 };
 
 use super::walk::{End, Path};
-use super::{Culprit, Flaw, LEAST_RSA_BITS, PhoneView, Place};
+use super::{Culprit, Flaw, LEAST_RSA_BITS, PhoneView};
 use crate::credential::Certificate;
 
 /// What a run is for.
@@ -109,17 +109,24 @@ impl Path {
     }
 }
 
-/// What webpki refused where the own walk saw nothing wrong.
-pub(super) fn explain(error: &webpki::Error, server: &Certificate) -> Flaw {
+/// What webpki finds wrong with the mere format of a certificate; it reads more strictly than we do.
+pub(super) fn format_flaw(which: Culprit, certificate: &Certificate) -> Option<Flaw> {
+    let der = CertificateDer::from(certificate.der());
+    webpki::EndEntityCert::try_from(&der).err().map(|error| explain(&error, which))
+}
+
+/// What webpki refused, where the own walk saw nothing wrong or where it is about `which` alone.
+pub(super) fn explain(error: &webpki::Error, which: Culprit) -> Flaw {
     use webpki::Error as E;
+    let malformed = |why| Flaw::Malformed { which: which.clone(), why };
     let rule = match error {
         E::BadDer | E::BadDerTime | E::TrailingData(_) | E::MalformedExtensions | E::ExtensionValueInvalid => {
-            return malformed(server, "its encoding is not DER");
+            return malformed("its encoding is not DER");
         }
-        E::UnsupportedCertVersion => return malformed(server, "it is not of version 3"),
-        E::InvalidSerialNumber => return malformed(server, "its serial number is not positive or too long"),
-        E::InvalidCertValidity => return malformed(server, "it ends before it begins"),
-        E::MalformedDnsIdentifier => return malformed(server, "a host name in it is none"),
+        E::UnsupportedCertVersion => return malformed("it is not of version 3"),
+        E::InvalidSerialNumber => return malformed("its serial number is not positive or too long"),
+        E::InvalidCertValidity => return malformed("it ends before it begins"),
+        E::MalformedDnsIdentifier => return malformed("a host name in it is none"),
         E::NameConstraintViolation | E::MalformedNameConstraint | E::InvalidNetworkMaskConstraint => {
             "an issuer may not issue for these names"
         }
@@ -142,8 +149,4 @@ pub(super) fn explain(error: &webpki::Error, server: &Certificate) -> Flaw {
         other => return Flaw::Forbidden { rule: format!("{other:?}") },
     };
     Flaw::Forbidden { rule: rule.to_owned() }
-}
-
-fn malformed(server: &Certificate, why: &'static str) -> Flaw {
-    Flaw::Malformed { which: Culprit::new(Place::Server, server), why }
 }
