@@ -3,10 +3,25 @@
 //!
 //! Nothing here talks to a phone or to a service.
 
+mod certificate;
+mod extensions;
 mod fingerprint;
 mod key_kind;
+mod public_key;
+mod request;
+mod server_chain;
 mod sip_address;
+#[cfg(test)]
+mod test_ca;
+mod text;
+mod user_certificate;
 
+pub use certificate::{Certificate, ReadError};
+pub use extensions::{AlternativeNames, BasicConstraints, KeyUsage, Purposes};
 pub use fingerprint::{Fingerprint, ParseFingerprintError};
 pub use key_kind::KeyKind;
+pub use public_key::{PublicKeyKind, SignatureAlgorithm, SignatureCheck};
+pub use request::{Expected, RequestError, SigningRequest, Unexpected, WriteRequestError, signing_request};
+pub use server_chain::{Culprit, Flaw, PhoneView, Place, Remedy, ServerChain, Unremedied, Verdict};
 pub use sip_address::{ParseSipAddressError, SipAddress};
+pub use user_certificate::{Finding, Refusal, UserVerdict, UserView, judge_user_certificate};

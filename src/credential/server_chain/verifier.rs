@@ -1,0 +1,152 @@
+//! rustls-webpki, asked with the phone's anchors and clock. In its granting form it is the only judge.
+
+use std::time::Duration;
+
+use aws_lc_rs::signature::{self as aws, RsaParameters, UnparsedPublicKey};
+use rustls::pki_types::{
+    AlgorithmIdentifier, CertificateDer, InvalidSignature, SignatureVerificationAlgorithm, TrustAnchor, UnixTime,
+    alg_id,
+};
+
+use super::walk::{End, Path};
+use super::{Culprit, Flaw, LEAST_RSA_BITS, PhoneView};
+use crate::credential::Certificate;
+
+/// What a run is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Strictness {
+    /// Says good.
+    Grant,
+    /// Takes SHA-1, short keys and anchors out of date, to tell a chain that is sound otherwise. Never says good.
+    ExplainOnly,
+}
+
+/// An RSA signature algorithm that no granting run knows.
+#[derive(Debug)]
+struct Legacy {
+    id: AlgorithmIdentifier,
+    algorithm: &'static RsaParameters,
+}
+
+/// sha1WithRSAEncryption, 1.2.840.113549.1.1.5, with NULL.
+const RSA_PKCS1_SHA1: AlgorithmIdentifier =
+    AlgorithmIdentifier::from_slice(&[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x05, 0x05, 0x00]);
+
+static LEGACY: [&dyn SignatureVerificationAlgorithm; 2] = [
+    &Legacy { id: RSA_PKCS1_SHA1, algorithm: &aws::RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY },
+    &Legacy { id: alg_id::RSA_PKCS1_SHA256, algorithm: &aws::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY },
+];
+
+impl SignatureVerificationAlgorithm for Legacy {
+    fn verify_signature(&self, key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
+        UnparsedPublicKey::new(self.algorithm, key).verify(message, signature).map_err(|_| InvalidSignature)
+    }
+
+    fn public_key_alg_id(&self) -> AlgorithmIdentifier {
+        alg_id::RSA_ENCRYPTION
+    }
+
+    fn signature_alg_id(&self) -> AlgorithmIdentifier {
+        self.id
+    }
+}
+
+/// The way from `server` to one of the phone's anchors that webpki verified for server authentication.
+pub(super) fn verified_path(
+    server: &Certificate,
+    candidates: &[Certificate],
+    view: &PhoneView<'_>,
+    strictness: Strictness,
+) -> Result<Path, webpki::Error> {
+    let server_der = CertificateDer::from(server.der());
+    let entity = webpki::EndEntityCert::try_from(&server_der)?;
+    let in_date = |anchor: &&Certificate| strictness == Strictness::ExplainOnly || anchor.is_in_date(view.clock);
+    let anchor_ders: Vec<(&Certificate, CertificateDer<'_>)> =
+        view.anchors.iter().filter(in_date).map(|anchor| (anchor, CertificateDer::from(anchor.der()))).collect();
+    // An anchor that webpki cannot read is none for it.
+    let (anchor_certificates, anchors): (Vec<&Certificate>, Vec<TrustAnchor<'_>>) = anchor_ders
+        .iter()
+        .filter_map(|(certificate, der)| Some((*certificate, webpki::anchor_from_trusted_cert(der).ok()?)))
+        .unzip();
+    let candidate_ders: Vec<CertificateDer<'_>> = candidates.iter().map(|c| CertificateDer::from(c.der())).collect();
+    let algorithms: Vec<&dyn SignatureVerificationAlgorithm> = match strictness {
+        Strictness::Grant => webpki::ALL_VERIFICATION_ALGS.to_vec(),
+        Strictness::ExplainOnly => webpki::ALL_VERIFICATION_ALGS.iter().chain(&LEGACY).copied().collect(),
+    };
+    let clock = u64::try_from(view.clock.unix_timestamp()).unwrap_or(0);
+
+    let own_path = |path: &webpki::VerifiedPath<'_>| -> Option<Path> {
+        let intermediates = path
+            .intermediate_certificates()
+            .map(|link| candidates.iter().find(|candidate| candidate.der() == link.der().as_ref()).cloned());
+        let chain = std::iter::once(Some(server.clone())).chain(intermediates).collect::<Option<Vec<_>>>()?;
+        let anchor = anchors.iter().position(|anchor| anchor == path.anchor())?;
+        Some(Path { chain, end: End::Anchor((*anchor_certificates.get(anchor)?).clone()) })
+    };
+    let least = view.min_rsa_bits.max(LEAST_RSA_BITS);
+    let long_enough = |path: &webpki::VerifiedPath<'_>| {
+        let path = own_path(path).ok_or(webpki::Error::UnknownIssuer)?;
+        let short = path.whole().iter().any(|c| c.key_kind().rsa_bits().is_some_and(|bits| bits < least));
+        if short && strictness == Strictness::Grant { Err(webpki::Error::UnknownIssuer) } else { Ok(()) }
+    };
+
+    let verified = entity.verify_for_usage(
+        &algorithms,
+        &anchors,
+        &candidate_ders,
+        UnixTime::since_unix_epoch(Duration::from_secs(clock)),
+        webpki::KeyUsage::server_auth(),
+        None,
+        Some(&long_enough),
+    )?;
+    own_path(&verified).ok_or(webpki::Error::UnknownIssuer)
+}
+
+impl Path {
+    /// The chain with its anchor last.
+    pub(super) fn whole(&self) -> Vec<Certificate> {
+        self.chain.iter().chain(self.anchor()).cloned().collect()
+    }
+}
+
+/// What webpki finds wrong with the mere format of a certificate; it reads more strictly than we do.
+pub(super) fn format_flaw(which: Culprit, certificate: &Certificate) -> Option<Flaw> {
+    let der = CertificateDer::from(certificate.der());
+    webpki::EndEntityCert::try_from(&der).err().map(|error| explain(&error, which))
+}
+
+/// What webpki refused, where the own walk saw nothing wrong or where it is about `which` alone.
+pub(super) fn explain(error: &webpki::Error, which: Culprit) -> Flaw {
+    use webpki::Error as E;
+    let malformed = |why| Flaw::Malformed { which: which.clone(), why };
+    let rule = match error {
+        E::BadDer | E::BadDerTime | E::TrailingData(_) | E::MalformedExtensions | E::ExtensionValueInvalid => {
+            return malformed("its encoding is not DER");
+        }
+        E::UnsupportedCertVersion => return malformed("it is not of version 3"),
+        E::InvalidSerialNumber => return malformed("its serial number is not positive or too long"),
+        E::InvalidCertValidity => return malformed("it ends before it begins"),
+        E::MalformedDnsIdentifier => return malformed("a host name in it is none"),
+        E::NameConstraintViolation | E::MalformedNameConstraint | E::InvalidNetworkMaskConstraint => {
+            "an issuer may not issue for these names"
+        }
+        E::PathLenConstraintViolated => "an issuer may not have so many intermediates below it",
+        E::CaUsedAsEndEntity => "the server certificate is the certificate of a CA",
+        E::EndEntityUsedAsCa => "a certificate that is no CA's was used to issue another",
+        E::UnsupportedCriticalExtension => "a certificate has a critical extension that is not known here",
+        E::CertDistrusted => "a certificate in it is distrusted everywhere",
+        E::SignatureAlgorithmMismatch => "a certificate names two different signature algorithms",
+        E::UnsupportedSignatureAlgorithmContext(_) | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            "a signature is of a kind that is not checked here"
+        }
+        E::InvalidSignatureForPublicKey => "a signature does not fit its issuer's key",
+        E::EmptyEkuExtension => "a certificate is limited to no purpose at all",
+        E::MaximumPathDepthExceeded
+        | E::MaximumPathBuildCallsExceeded
+        | E::MaximumSignatureChecksExceeded
+        | E::MaximumNameConstraintComparisonsExceeded => "it is longer or more tangled than any honest chain",
+        // The enum is open, and what is left concerns revocation lists, which are not used here.
+        other => return Flaw::Forbidden { rule: format!("{other:?}") },
+    };
+    Flaw::Forbidden { rule: rule.to_owned() }
+}
