@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The other end of every wire.
+
+pub mod usbip;

@@ -1,1 +1,144 @@
-//! Placeholder.
+//! USB: listing and watching devices, opening one, and transfers with deadlines.
+//!
+//! Devices are reached in one of two ways, a closed choice: the computer's own USB (`system`), or a USB/IP server
+//! ([`usbip`]): another machine, or the lab. A third, libusb, would be a third variant of the choice and a file beside
+//! `system.rs`. Nothing outside this folder names the crates behind it, and nothing in it knows what a phone is.
+//!
+//! A device is known by its [`Slot`], the port it is on. What it says about itself is only a claim.
+
+mod attached;
+mod descriptor;
+mod error;
+mod link;
+mod selector;
+mod slot;
+mod system;
+mod transfer;
+pub mod usbip;
+mod watch;
+
+use std::time::Duration;
+
+pub use self::attached::{Attached, Strings};
+pub use self::descriptor::{BadDescriptor, Configuration, DeviceDescriptor, Interface, InterfaceKind};
+pub use self::error::{Doing, Missing, UsbError, Where};
+pub use self::link::Link;
+pub use self::selector::{MacAddress, ParseMacAddressError, ParseSelectorError, Selector, choose};
+pub use self::slot::{BusId, ParseSlotError, Slot, USBIP_PORT, UsbIpHost};
+pub use self::transfer::{ControlIn, ControlKind, ControlOut, Counters, Endpoint, EndpointKind, Recipient};
+pub use self::watch::{Change, Watch};
+
+/// How often a watch lists again.
+const LIST_AGAIN: Duration = Duration::from_secs(1);
+
+/// A way to reach USB devices.
+#[derive(Debug, Clone)]
+pub struct Usb {
+    backend: Backend,
+    list_again: Duration,
+}
+
+#[derive(Debug, Clone)]
+enum Backend {
+    System,
+    UsbIp(UsbIpHost),
+}
+
+impl Usb {
+    /// The USB of this computer.
+    pub fn system() -> Self {
+        Self { backend: Backend::System, list_again: LIST_AGAIN }
+    }
+
+    /// The devices that `host` exports over USB/IP.
+    pub fn usbip(host: UsbIpHost) -> Self {
+        Self { backend: Backend::UsbIp(host), list_again: LIST_AGAIN }
+    }
+
+    /// The same, with a watch that lists again this often instead of every second.
+    pub fn listing_again_every(self, list_again: Duration) -> Self {
+        Self { list_again, ..self }
+    }
+
+    /// What is plugged in now, whatever it is.
+    ///
+    /// # Errors
+    ///
+    /// [`UsbError::NoUsb`] for this computer; [`UsbError::Unreachable`], [`UsbError::Silent`] or
+    /// [`UsbError::Protocol`] for a USB/IP server.
+    pub async fn list(&self) -> Result<Vec<Attached>, UsbError> {
+        match &self.backend {
+            Backend::System => system::list(Doing::Listing).await,
+            Backend::UsbIp(host) => usbip::list(host).await,
+        }
+    }
+
+    /// Watches devices come and go, beginning with those already there.
+    ///
+    /// # Errors
+    ///
+    /// As [`list`](Self::list), which is tried once.
+    pub async fn watch(&self) -> Result<Watch, UsbError> {
+        let watch = Watch::new(self.clone(), self.list_again);
+        self.list().await?;
+        Ok(watch)
+    }
+
+    /// Opens a listed device and claims the interface with this number.
+    ///
+    /// On Linux the interface is taken from a kernel driver, which gets it back when the link is dropped. Over USB/IP
+    /// the whole device is imported, read and configured.
+    ///
+    /// # Errors
+    ///
+    /// [`UsbError::Busy`], [`UsbError::NoPermission`], [`UsbError::NotFound`] where the port is empty by now,
+    /// [`UsbError::Unplugged`] where another model is on it, [`UsbError::Missing`] for the interface, and those of the
+    /// transfers that opening takes.
+    pub async fn open(&self, attached: &Attached, interface: u8) -> Result<Link, UsbError> {
+        let slot = attached.slot.clone();
+        match &self.backend {
+            Backend::System => {
+                let (device, descriptor, configuration) = system::open(attached, interface).await?;
+                let backend = link::Backend::System(device);
+                Link::new(slot, interface, descriptor, configuration, Counters::default(), backend)
+            }
+            Backend::UsbIp(host) => {
+                let device = usbip::open(host, attached).await?;
+                let (descriptor, configuration) = (device.descriptor.clone(), device.configuration.clone());
+                let counters = device.counters;
+                let backend = link::Backend::UsbIp(Box::new(device));
+                Link::new(slot, interface, descriptor, configuration, counters, backend)
+            }
+        }
+    }
+
+    /// What a listed device says about itself in words.
+    ///
+    /// On this computer the list has it already. Over USB/IP the device is imported for it, so it must not be in use,
+    /// and is given back at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub async fn strings(&self, attached: &Attached) -> Result<Strings, UsbError> {
+        match &self.backend {
+            Backend::System => Ok(attached.strings.clone()),
+            Backend::UsbIp(host) => {
+                let device = usbip::open(host, attached).await?;
+                let (descriptor, configuration) = (device.descriptor.clone(), device.configuration.clone());
+                let any = configuration.interfaces.first().map(|interface| interface.kind.number);
+                let at = || Where::Port(attached.slot.clone());
+                let any = any.ok_or_else(|| UsbError::Missing { at: at(), missing: Missing::Interface(0) })?;
+                let counters = device.counters;
+                let backend = link::Backend::UsbIp(Box::new(device));
+                let slot = attached.slot.clone();
+                let mut link = Link::new(slot, any, descriptor.clone(), configuration, counters, backend)?;
+                Ok(Strings {
+                    manufacturer: link.string(descriptor.manufacturer).await?,
+                    product: link.string(descriptor.product).await?,
+                    serial: link.string(descriptor.serial).await?,
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! An open device with one claimed interface.
+
+use std::time::Duration;
+
+use super::descriptor::{self, BadDescriptor, Configuration, DeviceDescriptor};
+use super::error::{Doing, Missing, UsbError, Where};
+use super::slot::Slot;
+use super::transfer::{ControlIn, ControlKind, ControlOut, Counters, Endpoint, EndpointKind, Recipient};
+use super::{system, usbip};
+
+/// How long reading one descriptor may take.
+const DESCRIPTOR: Duration = Duration::from_secs(5);
+
+/// An open device with one claimed interface. Dropping it gives the device back at once.
+///
+/// Every transfer has a deadline. A transfer that misses it is withdrawn and ends as [`UsbError::TimedOut`]; a USB/IP
+/// server that does not even answer the withdrawal has the same time again, at most a second, before the link ends as
+/// [`UsbError::Silent`]. A transfer whose future is dropped is withdrawn too, and what it carried may be lost. After
+/// [`UsbError::Stalled`] on an endpoint, [`clear_halt`](Self::clear_halt) makes it usable again.
+#[derive(Debug)]
+pub struct Link {
+    slot: Slot,
+    interface: u8,
+    descriptor: DeviceDescriptor,
+    configuration: Configuration,
+    endpoints: Vec<Endpoint>,
+    language: Option<u16>,
+    counters: Counters,
+    backend: Backend,
+}
+
+pub(super) enum Backend {
+    System(system::Device),
+    UsbIp(Box<usbip::Device>),
+}
+
+impl std::fmt::Debug for Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::System(_) => "System(..)",
+            Self::UsbIp(_) => "UsbIp(..)",
+        })
+    }
+}
+
+impl Link {
+    pub(super) fn new(
+        slot: Slot,
+        interface: u8,
+        descriptor: DeviceDescriptor,
+        configuration: Configuration,
+        counters: Counters,
+        backend: Backend,
+    ) -> Result<Self, UsbError> {
+        let Some(claimed) = configuration.interface(interface) else {
+            return Err(UsbError::Missing { at: Where::Port(slot), missing: Missing::Interface(interface) });
+        };
+        let endpoints = claimed.endpoints.clone();
+        Ok(Self { slot, interface, descriptor, configuration, endpoints, language: None, counters, backend })
+    }
+
+    /// The port that the device is on.
+    pub fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
+    /// The number of the claimed interface.
+    pub fn interface(&self) -> u8 {
+        self.interface
+    }
+
+    /// The endpoints of the claimed interface.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// The first endpoint of this kind and direction (`is_in`: the host reads), as most interfaces have just one.
+    pub fn endpoint_of(&self, kind: EndpointKind, is_in: bool) -> Option<Endpoint> {
+        self.endpoints.iter().copied().find(|endpoint| endpoint.kind == kind && endpoint.is_in() == is_in)
+    }
+
+    /// The device descriptor, read while opening.
+    pub fn device_descriptor(&self) -> &DeviceDescriptor {
+        &self.descriptor
+    }
+
+    /// The active configuration, read while opening.
+    pub fn configuration(&self) -> &Configuration {
+        &self.configuration
+    }
+
+    /// What the link has carried.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Asks the device for data on the control endpoint; it may give less than asked.
+    pub async fn control_in(&mut self, request: ControlIn, deadline: Duration) -> Result<Vec<u8>, UsbError> {
+        self.counters.control += 1;
+        let during = Doing::Control { request: request.request };
+        let at = Where::Port(self.slot.clone());
+        let data = match &mut self.backend {
+            Backend::System(device) => device.control_in(request, at, during, deadline).await?,
+            Backend::UsbIp(device) => device.control_in(request, during, deadline).await?,
+        };
+        self.counters.bytes_in += data.len() as u64;
+        Ok(data)
+    }
+
+    /// Gives the device a request on the control endpoint, with at most 65535 bytes of data.
+    pub async fn control_out(&mut self, request: ControlOut<'_>, deadline: Duration) -> Result<(), UsbError> {
+        self.counters.control += 1;
+        let during = Doing::Control { request: request.request };
+        let at = Where::Port(self.slot.clone());
+        match &mut self.backend {
+            Backend::System(device) => device.control_out(request, at, during, deadline).await?,
+            Backend::UsbIp(device) => device.control_out(request, &at, during, deadline).await?,
+        }
+        self.counters.bytes_out += request.data.len() as u64;
+        Ok(())
+    }
+
+    /// Sends `data` as one transfer. Empty `data` is a zero-length packet; none is added by itself.
+    pub async fn bulk_out(&mut self, endpoint: u8, data: &[u8], deadline: Duration) -> Result<(), UsbError> {
+        let endpoint = self.endpoint(endpoint, EndpointKind::Bulk, false)?;
+        self.counters.bulk += 1;
+        let during = Doing::Transfer { endpoint: endpoint.address };
+        match &mut self.backend {
+            Backend::System(device) => {
+                device.bulk_out(endpoint, data, Where::Port(self.slot.clone()), during, deadline).await?;
+            }
+            Backend::UsbIp(device) => device.write(endpoint, data, during, deadline).await?,
+        }
+        self.counters.bytes_out += data.len() as u64;
+        Ok(())
+    }
+
+    /// Receives one transfer of at most `max` bytes: it ends with a short packet, a zero-length packet, or when full.
+    ///
+    /// `max` should be a multiple of the packet size; a packet that does not fit ends as [`UsbError::Damaged`].
+    pub async fn bulk_in(&mut self, endpoint: u8, max: usize, deadline: Duration) -> Result<Vec<u8>, UsbError> {
+        self.read(endpoint, EndpointKind::Bulk, max, deadline).await
+    }
+
+    /// Receives one report of at most `max` bytes. Some devices send empty ones in between.
+    pub async fn interrupt_in(&mut self, endpoint: u8, max: usize, deadline: Duration) -> Result<Vec<u8>, UsbError> {
+        self.read(endpoint, EndpointKind::Interrupt, max, deadline).await
+    }
+
+    async fn read(
+        &mut self,
+        endpoint: u8,
+        kind: EndpointKind,
+        max: usize,
+        deadline: Duration,
+    ) -> Result<Vec<u8>, UsbError> {
+        let endpoint = self.endpoint(endpoint, kind, true)?;
+        match kind {
+            EndpointKind::Interrupt => self.counters.interrupt += 1,
+            EndpointKind::Bulk | EndpointKind::Control | EndpointKind::Isochronous => self.counters.bulk += 1,
+        }
+        let during = Doing::Transfer { endpoint: endpoint.address };
+        let at = Where::Port(self.slot.clone());
+        // Whole packets only: a host controller cannot stop in the middle of one.
+        let packet = usize::from(endpoint.max_packet_size);
+        let room = max.div_ceil(packet).max(1).saturating_mul(packet);
+        let asked = u32::try_from(room).unwrap_or(u32::MAX / 0x800 * 0x800);
+        let data = match &mut self.backend {
+            Backend::System(device) => device.read(endpoint, asked as usize, at.clone(), during, deadline).await?,
+            Backend::UsbIp(device) => device.read(endpoint, asked, during, deadline).await?,
+        };
+        if data.len() > max {
+            return Err(UsbError::Damaged { at, during, source: None });
+        }
+        self.counters.bytes_in += data.len() as u64;
+        Ok(data)
+    }
+
+    /// Ends the halt of an endpoint after [`UsbError::Stalled`]: both sides start over with the first data packet.
+    pub async fn clear_halt(&mut self, endpoint: u8, deadline: Duration) -> Result<(), UsbError> {
+        let at = Where::Port(self.slot.clone());
+        let found = self.endpoints.iter().copied().find(|found| found.address == endpoint);
+        let endpoint =
+            found.ok_or_else(|| UsbError::Missing { at: at.clone(), missing: Missing::Endpoint(endpoint) })?;
+        self.counters.control += 1;
+        let during = Doing::ClearingHalt { endpoint: endpoint.address };
+        match &mut self.backend {
+            Backend::System(device) => device.clear_halt(endpoint, at, during, deadline).await,
+            Backend::UsbIp(device) => {
+                let request = ControlOut {
+                    kind: ControlKind::Standard,
+                    recipient: Recipient::Endpoint,
+                    request: 1,
+                    value: 0,
+                    index: endpoint.address.into(),
+                    data: &[],
+                };
+                device.control_out(request, &at, during, deadline).await
+            }
+        }
+    }
+
+    /// Reads the BOS descriptor with all its capabilities; `None` where the device has none.
+    pub async fn bos(&mut self) -> Result<Option<Vec<u8>>, UsbError> {
+        if self.descriptor.usb_version < 0x0201 {
+            return Ok(None);
+        }
+        let head = match self.descriptor_bytes(descriptor::BOS, 0, 0, 5).await {
+            Err(UsbError::Stalled { .. }) => return Ok(None),
+            head => head?,
+        };
+        let [_, descriptor::BOS, low, high, ..] = head[..] else {
+            return Err(self.malformed(BadDescriptor::Short));
+        };
+        let total = u16::from_le_bytes([low, high]);
+        let whole = self.descriptor_bytes(descriptor::BOS, 0, 0, total).await?;
+        if whole.len() != usize::from(total) {
+            return Err(self.malformed(BadDescriptor::Short));
+        }
+        Ok(Some(whole))
+    }
+
+    /// Reads string descriptor `index` in the device's first language; `None` for index 0, which means "no string".
+    pub async fn string(&mut self, index: u8) -> Result<Option<String>, UsbError> {
+        if index == 0 {
+            return Ok(None);
+        }
+        let language = match self.language {
+            Some(language) => language,
+            None => {
+                let languages = self.descriptor_bytes(descriptor::STRING, 0, 0, 255).await?;
+                let language = descriptor::first_language(&languages).map_err(|source| self.malformed(source))?;
+                *self.language.insert(language)
+            }
+        };
+        let bytes = self.descriptor_bytes(descriptor::STRING, index, language, 255).await?;
+        let text = descriptor::text(&bytes).map_err(|source| self.malformed(source))?;
+        Ok(Some(text))
+    }
+
+    async fn descriptor_bytes(&mut self, kind: u8, number: u8, index: u16, length: u16) -> Result<Vec<u8>, UsbError> {
+        let value = u16::from_be_bytes([kind, number]);
+        let (kind, recipient) = (ControlKind::Standard, Recipient::Device);
+        self.control_in(ControlIn { kind, recipient, request: 6, value, index, length }, DESCRIPTOR).await
+    }
+
+    fn malformed(&self, source: BadDescriptor) -> UsbError {
+        UsbError::Descriptor { at: Where::Port(self.slot.clone()), source }
+    }
+
+    fn endpoint(&self, address: u8, kind: EndpointKind, is_in: bool) -> Result<Endpoint, UsbError> {
+        let fits = |found: &&Endpoint| found.address == address && found.kind == kind && found.is_in() == is_in;
+        self.endpoints.iter().find(fits).copied().ok_or_else(|| UsbError::Missing {
+            at: Where::Port(self.slot.clone()),
+            missing: Missing::Endpoint(address),
+        })
+    }
+}
