@@ -1,6 +1,8 @@
 //! What the lab's Web Services do wrong, and how their administrator has set them up.
 
 use super::record::Kind;
+use crate::credential::SipAddress;
+use std::collections::BTreeSet;
 use time::Duration;
 
 /// Every fault as a switch; all may be changed while the server runs. The default is a server without fault.
@@ -13,6 +15,8 @@ pub struct Faults {
     pub clock_offset: Duration,
     /// The next n web ticket requests fail with 500 and 28001.
     pub sign_in_broken: u32,
+    /// Users who may not use Lync: 403 and 28000.
+    pub not_sip_enabled: BTreeSet<SipAddress>,
     /// The next n publications are told that the web ticket is invalid (28032).
     pub ticket_invalid: u32,
     /// The next n requests of this kind are read and the connection is closed without anything being done.

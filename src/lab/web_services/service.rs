@@ -286,7 +286,7 @@ impl Service {
     fn ticket(&self, index: usize, call: &Call, entry: &mut Request) -> Answer {
         let user = &self.users[index];
         entry.user = Some(user.sip.clone());
-        if !user.sip_enabled {
+        if !user.sip_enabled || self.faults().not_sip_enabled.contains(&user.sip) {
             entry.refusal = Some("not SIP enabled".to_owned());
             return diagnosed(403, 28000, "User is not SIP enabled.");
         }

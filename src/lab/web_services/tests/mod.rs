@@ -1,8 +1,11 @@
-//! The server from outside: what it gives, and everything it refuses.
+//! The server from outside: what it gives, what it refuses, and what it does wrong when told to.
 
 mod client;
+mod faults;
+mod refusals;
+mod sign_in;
 
-use super::{Kind, Settings};
+use super::Kind;
 use crate::credential::KeyKind;
 use client::{Client, DEVICE, lab, signing_request};
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -39,4 +42,23 @@ async fn metadata_then_ticket_then_certificate() {
     let counters = lab.counters();
     assert_eq!((counters.connections, counters.tickets, counters.certificates), (1, 1, 1));
     assert_eq!(counters.requests[&Kind::NtlmTicket], 2);
+}
+
+#[tokio::test]
+async fn a_new_certificate_replaces_the_same_devices_old_one_and_no_other() {
+    let lab = lab().await;
+    let mut client = Client::connect(&lab).await;
+    let alice = lab.users()[0].clone();
+    let ticket = client.ticket(&alice).await;
+    let (request, _) = signing_request(KeyKind::Rsa2048);
+    let other = "8ca50061-9276-524f-a9b4-14011a2c5105";
+
+    for device in [DEVICE, other, DEVICE] {
+        let body = ticket.publish_body("alice@contoso.example", &request).replace(DEVICE, device);
+        assert_eq!(client.publish(body).await.unwrap().status, 200);
+    }
+
+    let devices: Vec<String> = lab.store().list().iter().map(|entry| entry.device.to_string()).collect();
+    assert_eq!(devices, [DEVICE, other]);
+    assert_eq!(lab.counters().certificates, 3);
 }
