@@ -1,1 +1,3 @@
 //! What a phone is.
+
+pub mod definition;
