@@ -1,0 +1,401 @@
+//! The file behind the ledger.
+
+use super::chain::{NOTHING_BEFORE, Record, Row, Stop, Verified, Walk};
+use super::error::LedgerError;
+use super::event::{Event, JobStarted, TransactionId};
+use super::view::{self, JobSummary, TransactionView};
+use super::{JobNumber, Sequence};
+use etcetera::AppStrategy as _;
+use futures_util::TryStreamExt as _;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{QueryBuilder, Sqlite, SqlitePool, Transaction};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("src/ledger/migrations");
+
+/// Marks the file as ours (SQLite's `application_id`): `tcrt`.
+const APPLICATION: i64 = 0x7463_7274;
+
+/// How long another process may hold the file before [`LedgerError::Busy`].
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The record of every job. A clone writes over the same connection.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    pool: SqlitePool,
+    path: PathBuf,
+    label: String,
+    /// Removed with the last clone. Stands after `pool`, so that the file is let go first.
+    _folder: Option<std::sync::Arc<tempfile::TempDir>>,
+}
+
+/// Which events are asked for. Nothing given: all.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Filter {
+    /// Those of one station.
+    pub station: Option<Uuid>,
+    /// Those of one job number; with `station`, of one job.
+    pub job: Option<JobNumber>,
+    /// Those about one transaction.
+    pub transaction: Option<TransactionId>,
+    /// Those about one phone. Not every event of a job names its phone.
+    pub device: Option<Uuid>,
+    /// Those later in the chain than this.
+    pub after: Option<Sequence>,
+}
+
+/// Where the ledger is when nobody says otherwise: `~/.local/share/tethercert/ledger.sqlite` and its like.
+pub fn default_path() -> Result<PathBuf, LedgerError> {
+    let names = etcetera::AppStrategyArgs { app_name: "tethercert".into(), ..Default::default() };
+    let places = etcetera::choose_app_strategy(names).map_err(|source| LedgerError::NoHome { source })?;
+    Ok(places.in_data_dir("ledger.sqlite"))
+}
+
+impl Ledger {
+    /// Opens the ledger at `path`, or makes it with its folder. What is written belongs to the station called
+    /// `station_label` (the host's name), which gets its UUID with its first event.
+    pub async fn open(path: &Path, station_label: &str) -> Result<Self, LedgerError> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            make_folder(folder)
+                .map_err(|source| LedgerError::NotWritable { path: path.to_owned(), source: source.into() })?;
+        }
+        Self::connect(path, station_label, None).await
+    }
+
+    /// Opens a ledger that has to be there: for reading, where a mistyped path should not make an empty one.
+    pub async fn open_existing(path: &Path, station_label: &str) -> Result<Self, LedgerError> {
+        if !path.exists() {
+            return Err(LedgerError::Missing { path: path.to_owned() });
+        }
+        Self::connect(path, station_label, None).await
+    }
+
+    /// Makes a ledger in a folder of its own, which goes with the last clone. For the lab.
+    pub async fn temporary(station_label: &str) -> Result<Self, LedgerError> {
+        let folder = tempfile::Builder::new()
+            .prefix("tethercert-ledger-")
+            .tempdir()
+            .map_err(|source| LedgerError::NotWritable { path: std::env::temp_dir(), source: source.into() })?;
+        let path = folder.path().join("ledger.sqlite");
+        Self::connect(&path, station_label, Some(folder)).await
+    }
+
+    async fn connect(path: &Path, label: &str, folder: Option<tempfile::TempDir>) -> Result<Self, LedgerError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(PATIENCE);
+        let ledger = Self {
+            // Connects when first used. The one connection lives as long as the ledger.
+            pool: SqlitePoolOptions::new()
+                .max_connections(1)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .acquire_timeout(2 * PATIENCE)
+                .connect_lazy_with(options),
+            path: path.to_owned(),
+            label: label.to_owned(),
+            _folder: folder.map(std::sync::Arc::new),
+        };
+        ledger.prepare().await?;
+        Ok(ledger)
+    }
+
+    /// Looks first whether the file is ours, so that another program's database stays untouched; then brings the tables up to date.
+    async fn prepare(&self) -> Result<(), LedgerError> {
+        if !self.is_ours_or_new().await? {
+            return Err(LedgerError::NotALedger { path: self.path.clone() });
+        }
+        self.switch_to_wal().await?;
+        let mut transaction = self.begin().await?;
+        MIGRATIONS.run(&mut *transaction).await.map_err(|error| self.migration(error))?;
+        let mark = format!("PRAGMA application_id = {APPLICATION}");
+        sqlx::query(sqlx::AssertSqlSafe(mark)).execute(&mut *transaction).await.map_err(|error| self.failed(error))?;
+        transaction.commit().await.map_err(|error| self.failed(error))
+    }
+
+    async fn is_ours_or_new(&self) -> Result<bool, LedgerError> {
+        let application: i64 = self.number("PRAGMA application_id").await?;
+        let tables: i64 = self.number("SELECT COUNT(*) FROM sqlite_master").await?;
+        Ok(application == APPLICATION || (application == 0 && tables == 0))
+    }
+
+    async fn number(&self, sql: &'static str) -> Result<i64, LedgerError> {
+        sqlx::query_scalar(sql).fetch_one(&self.pool).await.map_err(|error| self.failed(error))
+    }
+
+    /// SQLite does not wait for a lock here, however long its busy time-out: two processes that make one ledger meet.
+    async fn switch_to_wal(&self) -> Result<(), LedgerError> {
+        let pause = Duration::from_millis(20);
+        let mut tries = PATIENCE.as_millis() / pause.as_millis();
+        loop {
+            match sqlx::query("PRAGMA journal_mode = WAL").execute(&self.pool).await.map_err(|error| self.failed(error))
+            {
+                Err(LedgerError::Busy { .. }) if tries > 0 => tries -= 1,
+                other => return other.map(drop),
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Begins a job with the station's next number.
+    pub async fn begin_job(&self, started: JobStarted) -> Result<JobNumber, LedgerError> {
+        let mut transaction = self.begin().await?;
+        let station = self.station(&mut transaction).await?;
+        let last: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(job), 0) FROM events WHERE station = $1")
+            .bind(&station)
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(|error| self.failed(error))?;
+        let job = JobNumber(last.unsigned_abs() + 1);
+        self.insert(&mut transaction, station, OffsetDateTime::now_utc(), Some(job), &Event::JobStarted(started))
+            .await?;
+        transaction.commit().await.map_err(|error| self.failed(error))?;
+        Ok(job)
+    }
+
+    /// Writes `event` at the end of the station's chain. It is on the disk when this returns.
+    ///
+    /// A future that is dropped before leaves the event either wholly written or not at all.
+    pub async fn append(&self, job: Option<JobNumber>, event: &Event) -> Result<Sequence, LedgerError> {
+        self.append_at(OffsetDateTime::now_utc(), job, event).await
+    }
+
+    async fn append_at(
+        &self,
+        now: OffsetDateTime,
+        job: Option<JobNumber>,
+        event: &Event,
+    ) -> Result<Sequence, LedgerError> {
+        let mut transaction = self.begin().await?;
+        let station = self.station(&mut transaction).await?;
+        let sequence = self.insert(&mut transaction, station, now, job, event).await?;
+        transaction.commit().await.map_err(|error| self.failed(error))?;
+        Ok(sequence)
+    }
+
+    /// The one kind of transaction there is: it has the file for writing from its first moment.
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, LedgerError> {
+        self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.failed(error))
+    }
+
+    async fn station(&self, transaction: &mut Transaction<'static, Sqlite>) -> Result<String, LedgerError> {
+        let known = sqlx::query_scalar("SELECT id FROM stations WHERE label = $1")
+            .bind(&self.label)
+            .fetch_optional(&mut **transaction)
+            .await
+            .map_err(|error| self.failed(error))?;
+        if let Some(id) = known {
+            return Ok(id);
+        }
+        let id = Uuid::new_v4().to_string();
+        sqlx::query("INSERT INTO stations (id, label) VALUES ($1, $2)")
+            .bind(&id)
+            .bind(&self.label)
+            .execute(&mut **transaction)
+            .await
+            .map_err(|error| self.failed(error))?;
+        Ok(id)
+    }
+
+    async fn insert(
+        &self,
+        transaction: &mut Transaction<'static, Sqlite>,
+        station: String,
+        now: OffsetDateTime,
+        job: Option<JobNumber>,
+        event: &Event,
+    ) -> Result<Sequence, LedgerError> {
+        let last: Option<(i64, Vec<u8>)> =
+            sqlx::query_as("SELECT sequence, hash FROM events WHERE station = $1 ORDER BY sequence DESC LIMIT 1")
+                .bind(&station)
+                .fetch_optional(&mut **transaction)
+                .await
+                .map_err(|error| self.failed(error))?;
+        let (last, previous) = last.unwrap_or_else(|| (0, NOTHING_BEFORE.to_vec()));
+        let (kind, body) = event.to_parts().map_err(|source| LedgerError::Unwritable { source })?;
+        let mut row = Row {
+            station,
+            sequence: last + 1,
+            time: i64::try_from(now.unix_timestamp_nanos() / 1000).expect("a year before 10000"),
+            job: job.map(|job| i64::try_from(job.0).expect("fewer jobs than 2^63")),
+            kind,
+            standing: event.standing().as_str().to_owned(),
+            device: event.device().map(|device| device.to_string()),
+            transaction_id: event.transaction().map(|id| id.to_string()),
+            body: body.to_string(),
+            previous,
+            hash: Vec::new(),
+        };
+        row.hash = row.digest().to_vec();
+        sqlx::query(
+            "INSERT INTO events \
+             (station, sequence, time, job, kind, standing, device, transaction_id, body, previous, hash) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        )
+        .bind(row.station)
+        .bind(row.sequence)
+        .bind(row.time)
+        .bind(row.job)
+        .bind(row.kind)
+        .bind(row.standing)
+        .bind(row.device)
+        .bind(row.transaction_id)
+        .bind(row.body)
+        .bind(row.previous)
+        .bind(row.hash)
+        .execute(&mut **transaction)
+        .await
+        .map_err(|error| self.failed(error))?;
+        Ok(Sequence(row.sequence.unsigned_abs()))
+    }
+
+    /// The events that pass the filter, by station, each station's in order.
+    pub async fn events(&self, filter: Filter) -> Result<Vec<Record>, LedgerError> {
+        let mut query = QueryBuilder::new("SELECT * FROM events WHERE 1 = 1");
+        if let Some(station) = filter.station {
+            query.push(" AND station = ").push_bind(station.to_string());
+        }
+        if let Some(job) = filter.job {
+            query.push(" AND job = ").push_bind(i64::try_from(job.0).unwrap_or(i64::MAX));
+        }
+        if let Some(id) = filter.transaction {
+            query.push(" AND transaction_id = ").push_bind(id.to_string());
+        }
+        if let Some(device) = filter.device {
+            query.push(" AND device = ").push_bind(device.to_string());
+        }
+        if let Some(after) = filter.after {
+            query.push(" AND sequence > ").push_bind(i64::try_from(after.0).unwrap_or(i64::MAX));
+        }
+        self.fetch(query).await
+    }
+
+    /// All jobs, by station, each station's in order.
+    pub async fn jobs(&self) -> Result<Vec<JobSummary>, LedgerError> {
+        let mut query = QueryBuilder::new("SELECT * FROM events WHERE kind IN (");
+        let mut kinds = query.separated(", ");
+        view::SUMMARISED.iter().for_each(|kind| {
+            kinds.push_bind(*kind);
+        });
+        query.push(")");
+        Ok(view::summaries(self.fetch(query).await?))
+    }
+
+    /// The stations of this ledger with their labels.
+    pub async fn stations(&self) -> Result<Vec<(Uuid, String)>, LedgerError> {
+        let rows: Vec<(String, String)> = sqlx::query_as("SELECT id, label FROM stations ORDER BY id")
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| self.failed(error))?;
+        rows.into_iter()
+            .map(|(id, label)| match id.parse() {
+                Ok(station) => Ok((station, label)),
+                Err(_) => Err(LedgerError::Unreadable { path: self.path.clone(), station: id, sequence: 0 }),
+            })
+            .collect()
+    }
+
+    /// All that is known of a transaction.
+    pub async fn transaction(&self, id: TransactionId) -> Result<Option<TransactionView>, LedgerError> {
+        let records = self.events(Filter { transaction: Some(id), ..Filter::default() }).await?;
+        Ok(TransactionView::of(id, view::in_order(records)))
+    }
+
+    /// The newest transaction of a phone whose publication was at least intended, unless it came to its end.
+    ///
+    /// An older one is never given: a newer certificate has taken its place.
+    pub async fn pending_for(&self, device: Uuid) -> Result<Option<TransactionView>, LedgerError> {
+        let mut query = QueryBuilder::new("SELECT * FROM events WHERE kind = 'publish_intended' AND device = ");
+        query.push_bind(device.to_string());
+        let newest = view::newest(self.fetch(query).await?);
+        let Some(id) = newest.and_then(|record| record.event.transaction()) else { return Ok(None) };
+        Ok(self.transaction(id).await?.filter(|view| view.phase.is_pending()))
+    }
+
+    /// Walks every chain from its first event and compares all hashes.
+    pub async fn verify(&self) -> Result<Verified, LedgerError> {
+        let mut rows = sqlx::query_as::<_, Row>("SELECT * FROM events ORDER BY station, sequence").fetch(&self.pool);
+        let mut walk = Walk::default();
+        while let Some(row) = rows.try_next().await.map_err(|error| self.failed(error))? {
+            walk.step(row).map_err(|Stop { station, sequence, what }| {
+                match (station.parse(), sequence.try_into()) {
+                    (Ok(station), Ok(sequence)) => {
+                        LedgerError::Broken { path: self.path.clone(), station, sequence, what }
+                    }
+                    _ => LedgerError::Unreadable { path: self.path.clone(), station, sequence },
+                }
+            })?;
+        }
+        Ok(walk.finish())
+    }
+
+    /// Lets go of the file. A ledger that is only dropped does so a moment later.
+    pub async fn close(self) {
+        self.pool.close().await;
+    }
+
+    async fn fetch(&self, mut query: QueryBuilder<Sqlite>) -> Result<Vec<Record>, LedgerError> {
+        query.push(" ORDER BY station, sequence");
+        let rows: Vec<Row> = query.build_query_as().fetch_all(&self.pool).await.map_err(|error| self.failed(error))?;
+        rows.into_iter()
+            .map(|row| {
+                row.read().ok_or_else(|| LedgerError::Unreadable {
+                    path: self.path.clone(),
+                    station: row.station,
+                    sequence: row.sequence,
+                })
+            })
+            .collect()
+    }
+
+    fn migration(&self, error: MigrateError) -> LedgerError {
+        let path = self.path.clone();
+        match error {
+            MigrateError::VersionMissing(version) => LedgerError::NewerSchema { path, version },
+            MigrateError::VersionMismatch(_) | MigrateError::Dirty(_) => LedgerError::NotALedger { path },
+            MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => self.failed(source),
+            other => LedgerError::Database { path, source: sqlx::Error::Migrate(Box::new(other)) },
+        }
+    }
+
+    /// Sorts by SQLite's primary result code, the low byte of what it gives (sqlite.org/rescode.html).
+    fn failed(&self, source: sqlx::Error) -> LedgerError {
+        let path = self.path.clone();
+        let code = source.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+        match code.map(|code| code & 0xff) {
+            // READONLY, PERM, CANTOPEN
+            Some(8 | 3 | 14) => LedgerError::NotWritable { path, source: source.into() },
+            // FULL
+            Some(13) => LedgerError::DiskFull { path, source },
+            // BUSY, LOCKED
+            Some(5 | 6) => LedgerError::Busy { path, source },
+            // NOTADB
+            Some(26) => LedgerError::NotALedger { path },
+            _ => LedgerError::Database { path, source },
+        }
+    }
+}
+
+/// The ledger names people: its folder is for this user alone.
+fn make_folder(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+#[cfg(test)]
+mod tests;

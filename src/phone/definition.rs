@@ -1,0 +1,260 @@
+//! Phone models: one commented TOML file each, in `drivers/`. Adding a model whose protocol we speak changes no code.
+//!
+//! The shipped files are in the program; a file of the same name in the user's folder wins over the shipped one. A file is
+//! strict: an unknown key or an impossible value is an error that names file, line, key and what is allowed.
+
+mod file;
+mod udev;
+
+pub use udev::udev_rules;
+
+use crate::credential::Fingerprint;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What is known of one model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Definition {
+    /// The file's name without `.toml`: small letters, digits and `-`.
+    pub name: String,
+    /// Who made it.
+    pub maker: String,
+    /// The model, as printed on it.
+    pub model: String,
+    /// How it is spoken to.
+    pub protocol: Protocol,
+    /// What it certainly is on the bus. Any of them.
+    pub usb: Vec<UsbRule>,
+    /// Parts of a manufacturer or product string, in small letters, which make a device a candidate and never more.
+    pub text_contains: Vec<String>,
+    /// The roots under which the maker certifies its phones' factory keys. None: a short code has to be compared.
+    pub maker_roots: Vec<MakerRoot>,
+    /// What is known, each with its source.
+    pub facts: Vec<Fact>,
+    /// What the technician of a phone that we cannot provision reads. Present unless we speak its protocol.
+    pub what_can_be_done: Option<String>,
+}
+
+/// How a phone is spoken to over USB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// The Tether Device Protocol.
+    Tether,
+    /// In a way that is not public.
+    Undocumented,
+    /// Not about certificates at all: it never signs in.
+    None,
+}
+
+/// What a device on the bus has to show. At least an interface, or vendor and product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UsbRule {
+    /// Vendor and product id.
+    pub device: Option<(u16, u16)>,
+    /// Class, subclass and protocol of one of its interfaces.
+    pub interface: Option<(u8, u8, u8)>,
+}
+
+/// The root certificate of a maker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MakerRoot {
+    /// Its SHA-256.
+    pub fingerprint: Fingerprint,
+    /// Its DER, where the file has the whole certificate; else the phone presents it.
+    pub der: Option<Vec<u8>>,
+}
+
+/// Something known about a model.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fact {
+    /// The fact.
+    pub says: String,
+    /// Where it is from.
+    pub source: String,
+    /// How sure it is.
+    pub confidence: Confidence,
+}
+
+/// How sure a fact is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confidence {
+    /// Documented by the maker or seen in working code.
+    Confirmed,
+    /// Reported from the field.
+    Observed,
+    /// Concluded from other facts.
+    Inferred,
+    /// Looked for and not found.
+    Unknown,
+    /// Our own choice.
+    Lab,
+}
+
+/// What a device shows on the bus without being opened.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Seen<'a> {
+    /// Vendor id.
+    pub vendor: u16,
+    /// Product id.
+    pub product: u16,
+    /// Class, subclass and protocol of each interface.
+    pub interfaces: &'a [(u8, u8, u8)],
+    /// The manufacturer string, where it could be read.
+    pub manufacturer: Option<&'a str>,
+    /// The product string, where it could be read.
+    pub product_name: Option<&'a str>,
+}
+
+/// What a device is, as far as the definitions know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recognition<'a> {
+    /// This model.
+    Phone(&'a Definition),
+    /// Perhaps one of these: a string it shows looks like it, or two files fit equally well. By name.
+    Candidates(Vec<&'a Definition>),
+    /// No phone that we know.
+    Unknown,
+}
+
+/// Why a definition could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DefinitionError {
+    /// A file or a folder could not be read.
+    #[error("{} cannot be read", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file is not TOML, or has a key or a value that is not allowed.
+    #[error("{}:{line}: `{key}`: {problem}", path.display())]
+    Invalid {
+        /// Which file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The key on that line, or the one that is missing.
+        key: String,
+        /// What is wrong, and what is allowed.
+        problem: String,
+    },
+}
+
+impl DefinitionError {
+    /// What the technician does next.
+    pub fn next_step(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => {
+                "make the folder and its .toml files readable for this user, or leave out --drivers"
+            }
+            Self::Invalid { .. } => "correct that line or move the file away; the shipped definition then counts again",
+        }
+    }
+}
+
+/// All models that are known to this run.
+#[derive(Debug, Clone)]
+pub struct Definitions {
+    by_name: BTreeMap<String, Definition>,
+}
+
+impl Definitions {
+    /// The shipped ones.
+    pub fn shipped() -> Self {
+        let mut definitions = Self { by_name: BTreeMap::new() };
+        for (file, text) in file::SHIPPED {
+            definitions.add(Path::new(file), text).expect("a test loads every shipped file");
+        }
+        definitions
+    }
+
+    /// The shipped ones; then those of the user's own folder, which need not be there; then those of `folders`, which
+    /// have to. A later file wins over an earlier one of the same name.
+    pub fn load(user_folder: Option<&Path>, folders: &[PathBuf]) -> Result<Self, DefinitionError> {
+        let mut definitions = Self::shipped();
+        for folder in
+            user_folder.filter(|folder| folder.exists()).into_iter().chain(folders.iter().map(PathBuf::as_path))
+        {
+            definitions.add_folder(folder)?;
+        }
+        Ok(definitions)
+    }
+
+    /// Where a user's own definitions are: `~/.config/tethercert/drivers` and its like. Nothing without a home folder.
+    pub fn user_folder() -> Option<PathBuf> {
+        let names = etcetera::AppStrategyArgs { app_name: "tethercert".into(), ..Default::default() };
+        let places = etcetera::choose_app_strategy(names).ok()?;
+        Some(etcetera::AppStrategy::in_config_dir(&places, "drivers"))
+    }
+
+    /// Adds the definition in `text`, named like the file `path`, in place of one of the same name.
+    pub fn add(&mut self, path: &Path, text: &str) -> Result<(), DefinitionError> {
+        let definition = file::parse(path, text)?;
+        self.by_name.insert(definition.name.clone(), definition);
+        Ok(())
+    }
+
+    fn add_folder(&mut self, folder: &Path) -> Result<(), DefinitionError> {
+        let unreadable = |path: &Path, source| DefinitionError::Unreadable { path: path.to_owned(), source };
+        let entries = std::fs::read_dir(folder).map_err(|source| unreadable(folder, source))?;
+        for entry in entries {
+            let path = entry.map_err(|source| unreadable(folder, source))?.path();
+            if path.extension().is_some_and(|extension| extension == "toml") {
+                let text = std::fs::read_to_string(&path).map_err(|source| unreadable(&path, source))?;
+                self.add(&path, &text)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Definition> {
+        self.by_name.values()
+    }
+
+    /// The definition of this name.
+    pub fn get(&self, name: &str) -> Option<&Definition> {
+        self.by_name.get(name)
+    }
+
+    /// Says what a device is. The rule that asks for more wins, so that a maker's file wins over the one for any maker.
+    pub fn recognise(&self, seen: &Seen<'_>) -> Recognition<'_> {
+        let fits = self.iter().filter_map(|definition| Some((definition.fit(seen)?, definition)));
+        let fits: Vec<(u8, &Definition)> = fits.collect();
+        let best = fits.iter().map(|(fit, _)| *fit).max();
+        let best: Vec<&Definition> = fits.iter().filter(|(fit, _)| Some(*fit) == best).map(|(_, it)| *it).collect();
+        if let [one] = best[..] {
+            return Recognition::Phone(one);
+        }
+        let candidates = if best.is_empty() { self.iter().filter(|it| it.looks_like(seen)).collect() } else { best };
+        if candidates.is_empty() { Recognition::Unknown } else { Recognition::Candidates(candidates) }
+    }
+}
+
+impl Definition {
+    /// How much of what it shows the best fitting rule asks for, or nothing where no rule fits.
+    fn fit(&self, seen: &Seen<'_>) -> Option<u8> {
+        let fitting = self.usb.iter().filter(|rule| rule.fits(seen));
+        fitting.map(|rule| u8::from(rule.device.is_some()) * 2 + u8::from(rule.interface.is_some())).max()
+    }
+
+    fn looks_like(&self, seen: &Seen<'_>) -> bool {
+        let texts = [seen.manufacturer, seen.product_name].map(|text| text.unwrap_or_default().to_lowercase());
+        self.text_contains.iter().any(|part| texts.iter().any(|text| text.contains(part)))
+    }
+}
+
+impl UsbRule {
+    fn fits(&self, seen: &Seen<'_>) -> bool {
+        self.device.is_none_or(|device| device == (seen.vendor, seen.product))
+            && self.interface.is_none_or(|interface| seen.interfaces.contains(&interface))
+    }
+}
+
+#[cfg(test)]
+mod tests;
