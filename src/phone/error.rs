@@ -65,7 +65,7 @@ impl fmt::Display for Step {
 /// Who can put a refusal right (docs/tether-protocol.md, section 8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum RefusalClass {
+pub(super) enum RefusalClass {
     /// The same again may work.
     Retry,
     /// Something has to be changed first, here or on the phone.
@@ -77,7 +77,7 @@ pub enum RefusalClass {
 }
 
 /// The class of a protocol error number; one that this version does not know is a bug until it is known.
-pub fn refusal_class(number: u16) -> RefusalClass {
+pub(super) fn refusal_class(number: u16) -> RefusalClass {
     match number {
         code::HANDSHAKE_FAILED
         | code::NO_SESSION
@@ -195,11 +195,9 @@ impl PhoneError {
             | Self::BrokenCommitment
             | Self::Undocumented { .. } => true,
             Self::Refused { number, .. } => *number < code::MALFORMED,
-            Self::CheckBad(_)
-            | Self::NotProven(_)
-            | Self::CodeWithheld
-            | Self::Request(_)
-            | Self::Certificate(_) => false,
+            Self::CheckBad(_) | Self::NotProven(_) | Self::CodeWithheld | Self::Request(_) | Self::Certificate(_) => {
+                false
+            }
         }
     }
 

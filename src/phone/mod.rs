@@ -61,7 +61,10 @@ pub trait Driver: Send {
     ) -> impl Future<Output = Result<(), PhoneError>> + Send;
 
     /// Has the phone prove that it holds the key of `leaf`, and reads back what it stores.
-    fn prove(&mut self, leaf: &Certificate) -> impl Future<Output = Result<(Possession, PhoneState), PhoneError>> + Send;
+    fn prove(
+        &mut self,
+        leaf: &Certificate,
+    ) -> impl Future<Output = Result<(Possession, PhoneState), PhoneError>> + Send;
 
     /// Makes the phone forget a transaction that is not finished.
     fn abort(&mut self, transaction: TransactionId) -> impl Future<Output = Result<(), PhoneError>> + Send;

@@ -76,6 +76,8 @@ impl Device for TetherDevice {
         Ok(())
     }
 
+    fn halt_cleared(&mut self, _endpoint: u8) {}
+
     fn detached(&mut self) {
         self.attached = None;
     }

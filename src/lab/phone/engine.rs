@@ -108,12 +108,7 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn new(
-        phone: VirtualPhone,
-        bus: Bus,
-        line: Arc<Line>,
-        queue: mpsc::UnboundedReceiver<Input>,
-    ) -> Self {
+    pub(super) fn new(phone: VirtualPhone, bus: Bus, line: Arc<Line>, queue: mpsc::UnboundedReceiver<Input>) -> Self {
         Self { phone, bus, line, queue, link: Link::Idle }
     }
 
@@ -195,10 +190,10 @@ impl Engine {
                 }
                 Ok(Some((FrameKind::Answer, body)))
             }
-            (FrameKind::Open | FrameKind::Request, _) => {
-                Err(LinkError(code::NO_SESSION, "there is no session".into()))
+            (FrameKind::Open | FrameKind::Request, _) => Err(LinkError(code::NO_SESSION, "there is no session".into())),
+            (kind, _) => {
+                Err(LinkError(code::BAD_FRAME, format!("a host does not send frames of kind {:#04x}", kind as u8)))
             }
-            (kind, _) => Err(LinkError(code::BAD_FRAME, format!("a host does not send frames of kind {:#04x}", kind as u8))),
         }
     }
 
@@ -278,11 +273,7 @@ fn hello(inside: &Inside, body: &[u8]) -> Result<(HandshakeState, Vec<u8>), Link
     Ok((noise, body))
 }
 
-fn open(
-    inside: &Inside,
-    mut noise: HandshakeState,
-    body: &[u8],
-) -> Result<(TransportState, Peer, Vec<u8>), LinkError> {
+fn open(inside: &Inside, mut noise: HandshakeState, body: &[u8]) -> Result<(TransportState, Peer, Vec<u8>), LinkError> {
     let payload = read_handshake(&mut noise, body)?;
     let open: Open = messages::decode(&payload).map_err(|error| LinkError(code::BAD_FRAME, error.to_string()))?;
     let handshake_hash = hash_of(&noise);

@@ -125,11 +125,11 @@ impl Pending {
 
 /// The power went out at a step of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PowerLost;
+pub(crate) struct PowerLost;
 
 /// Two slots and a power supply.
 #[derive(Debug, Default)]
-pub struct Flash {
+pub(crate) struct Flash {
     slots: [Vec<u8>; 2],
     steps: u64,
     power_ends_at: Option<u64>,
@@ -140,7 +140,7 @@ const HEAD: usize = 8 + 32;
 
 impl Flash {
     /// A flash that holds `material`.
-    pub fn new(material: &PhoneMaterial) -> Self {
+    pub(crate) fn new(material: &PhoneMaterial) -> Self {
         let mut flash = Self::default();
         let memory = Memory { identity: material.identity.clone(), ..Memory::default() };
         flash.write(&memory).expect("the power is on");
@@ -149,12 +149,12 @@ impl Flash {
     }
 
     /// Reads the newest whole slot, as the phone does when it starts.
-    pub fn read(&self) -> Memory {
+    pub(crate) fn read(&self) -> Memory {
         self.newest().map(|(_, _, memory)| memory).unwrap_or_default()
     }
 
     /// Writes `memory` to the slot that is not in use: erase, first half, second half. Each is a step at which the power may go.
-    pub fn write(&mut self, memory: &Memory) -> Result<(), PowerLost> {
+    pub(crate) fn write(&mut self, memory: &Memory) -> Result<(), PowerLost> {
         let (slot, sequence) = self.newest().map_or((0, 1), |(slot, sequence, _)| (1 - slot, sequence + 1));
         let record = encode(memory);
         let mut bytes = sequence.to_be_bytes().to_vec();
@@ -169,12 +169,12 @@ impl Flash {
     }
 
     /// Steps written since the phone was made.
-    pub fn steps(&self) -> u64 {
+    pub(crate) fn steps(&self) -> u64 {
         self.steps
     }
 
     /// Cuts the power instead of step `at` (counted from 1 since the phone was made), once.
-    pub fn cut_power_at(&mut self, at: Option<u64>) {
+    pub(crate) fn cut_power_at(&mut self, at: Option<u64>) {
         self.power_ends_at = at;
     }
 

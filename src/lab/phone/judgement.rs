@@ -114,9 +114,19 @@ impl ServerTrust<'_> {
         let server = CertificateDer::from(server.as_slice());
         let server = EndEntityCert::try_from(&server).map_err(|_| "the server's certificate cannot be read")?;
         server
-            .verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &anchors, &between, now, KeyUsage::server_auth(), None, None)
+            .verify_for_usage(
+                webpki::ALL_VERIFICATION_ALGS,
+                &anchors,
+                &between,
+                now,
+                KeyUsage::server_auth(),
+                None,
+                None,
+            )
             .map_err(|error| format!("the server's chain does not build: {error}"))?;
         let name = ServerName::try_from(name).map_err(|_| format!("{name} is no server name"))?;
-        server.verify_is_valid_for_subject_name(&name).map_err(|_| "the server's certificate is for another name".into())
+        server
+            .verify_is_valid_for_subject_name(&name)
+            .map_err(|_| "the server's certificate is for another name".into())
     }
 }

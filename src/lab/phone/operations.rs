@@ -11,7 +11,9 @@ use crate::phone::tether::messages::{
     Revealed, SignatureMap, State, capability, code,
 };
 use minicbor::bytes::{ByteArray, ByteVec};
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SigningKey};
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SigningKey,
+};
 use std::time::Instant;
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -488,8 +490,8 @@ fn stage(
     let max_bytes = inside.material.max_certificate_bytes as usize;
     let max_intermediates = inside.material.max_intermediates.into();
     let held = all_anchors(inside);
-    let room = usize::from(inside.material.max_installed_anchors)
-        .saturating_sub(inside.flash.read().installed_anchors.len());
+    let room =
+        usize::from(inside.material.max_installed_anchors).saturating_sub(inside.flash.read().installed_anchors.len());
     let drops_anchors = inside.lies.drops_anchors;
     change_pending(inside, peer, id, |pending| {
         if certificate.len() > max_bytes {

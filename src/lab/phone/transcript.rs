@@ -46,8 +46,7 @@ pub(super) fn read(messages: &[u8], own: &[u8], scheme: u16) -> Result<Transcrip
     let server_chain = certificates(chain)?;
     let mut asked = false;
     loop {
-        let (kind, body) =
-            next(&[CERTIFICATE_STATUS, SERVER_KEY_EXCHANGE, CERTIFICATE_REQUEST, SERVER_HELLO_DONE])?;
+        let (kind, body) = next(&[CERTIFICATE_STATUS, SERVER_KEY_EXCHANGE, CERTIFICATE_REQUEST, SERVER_HELLO_DONE])?;
         match kind {
             CERTIFICATE_REQUEST => {
                 if !offers(body, scheme) {

@@ -21,7 +21,7 @@ const TRANSFER_BYTES: usize = 16_384;
 const STALE_FRAMES: usize = 64;
 
 /// The phone's two pipes, in step.
-pub struct Exchange {
+pub(super) struct Exchange {
     link: Link,
     output: u8,
     input: u8,
@@ -33,7 +33,7 @@ pub struct Exchange {
 
 impl Exchange {
     /// Takes the pipes of an open interface and begins a new epoch: whatever session there was is over.
-    pub async fn start(mut link: Link) -> Result<Self, PhoneError> {
+    pub(super) async fn start(mut link: Link) -> Result<Self, PhoneError> {
         let pipes = (link.endpoint_of(EndpointKind::Bulk, false), link.endpoint_of(EndpointKind::Bulk, true));
         let (Some(output), Some(input)) = pipes else { return Err(PhoneError::NoPipes) };
         let mut random = [0; 2];
@@ -60,17 +60,17 @@ impl Exchange {
     }
 
     /// The phone's longest frame body, bytes; longer ones are not sent.
-    pub fn limit(&mut self, max_body_bytes: u32) {
+    pub(super) fn limit(&mut self, max_body_bytes: u32) {
         self.max_body_bytes = MAX_BODY_BYTES.min(max_body_bytes as usize);
     }
 
     /// The longest frame body that may be sent, bytes.
-    pub fn max_body_bytes(&self) -> usize {
+    pub(super) fn max_body_bytes(&self) -> usize {
         self.max_body_bytes
     }
 
     /// What the control pipe tells about the phone's end of the link; for a diagnosis, when the bulk pipes are silent.
-    pub async fn status(&mut self) -> Result<Option<Status>, UsbError> {
+    pub(super) async fn status(&mut self) -> Result<Option<Status>, UsbError> {
         let request = ControlIn {
             kind: ControlKind::Vendor,
             recipient: Recipient::Interface,
@@ -83,17 +83,17 @@ impl Exchange {
     }
 
     /// Messages with their answers so far.
-    pub fn exchanges(&self) -> u64 {
+    pub(super) fn exchanges(&self) -> u64 {
         self.exchanges
     }
 
     /// The link under it.
-    pub fn link(&self) -> &Link {
+    pub(super) fn link(&self) -> &Link {
         &self.link
     }
 
     /// Sends one frame and waits for the one that answers it.
-    pub async fn exchange(
+    pub(super) async fn exchange(
         &mut self,
         kind: FrameKind,
         body: Vec<u8>,
@@ -160,6 +160,6 @@ fn refused(body: &[u8], during: Step) -> PhoneError {
 }
 
 /// A phone's words as they may stand on a terminal and in a log: one line, at most 200 characters.
-pub fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(200).collect()
 }

@@ -22,8 +22,8 @@ use binding::Side;
 use exchange::{Exchange, shown};
 use frames::FrameKind;
 use messages::{
-    AnchorPage, BAD, Checked, DerMap, GOOD, KeyMade, LogPage, Operation, Outcome, PossessionMap, Revealed,
-    SettingsMap, State,
+    AnchorPage, BAD, Checked, DerMap, GOOD, KeyMade, LogPage, Operation, Outcome, PossessionMap, Revealed, SettingsMap,
+    State,
 };
 use minicbor::bytes::ByteVec;
 use secrecy::ExposeSecret;
@@ -187,8 +187,7 @@ impl Driver for Tether {
     }
 
     async fn look(&mut self, attention: Duration) -> Result<PhoneState, PhoneError> {
-        let mut operations =
-            vec![(Step::Look, Operation::State {}), (Step::Look, Operation::Anchors { start: 0 })];
+        let mut operations = vec![(Step::Look, Operation::State {}), (Step::Look, Operation::Anchors { start: 0 })];
         if !attention.is_zero() {
             let seconds = attention.as_secs().min(120) as u8;
             operations.push((Step::Look, Operation::Attention { seconds }));
@@ -252,10 +251,9 @@ impl Driver for Tether {
         let request: DerMap = read(request, Step::SigningRequest)?;
         let request = SigningRequest::from_der(&request.der).map_err(PhoneError::Request)?;
         let expected = Expected { kind: preparation.key, common_name: &common_name };
-        request.check(&expected).map_err(|error| PhoneError::Protocol {
-            during: Step::SigningRequest,
-            what: error.to_string(),
-        })?;
+        request
+            .check(&expected)
+            .map_err(|error| PhoneError::Protocol { during: Step::SigningRequest, what: error.to_string() })?;
         if request.key_id().as_bytes() != &*made.key {
             let what = "its request holds another key than the one it made".into();
             return Err(PhoneError::Protocol { during: Step::SigningRequest, what });

@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use std::time::Duration;
 use time::OffsetDateTime;
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
+use x509_parser::oid_registry;
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo, X509Certificate};
 
 /// What vouches for the phone by its device proof.
@@ -71,7 +72,8 @@ fn by_maker(
 /// The subject's `serialNumber` attribute.
 fn serial_number(certificate: &Certificate) -> Option<String> {
     let (_, parsed) = X509Certificate::from_der(certificate.der()).ok()?;
-    parsed.subject().iter_serialnumber().next()?.as_str().ok().map(str::to_owned)
+    let serial = parsed.subject().iter_by_oid(&oid_registry::OID_X509_SERIALNUMBER).next()?;
+    serial.as_str().ok().map(str::to_owned)
 }
 
 /// Verifies that the key of `leaf` signed this session's challenge.

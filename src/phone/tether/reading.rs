@@ -111,8 +111,6 @@ pub(super) fn log_line(entry: &LogEntry) -> LogLine {
 }
 
 fn time(seconds: i64) -> Result<OffsetDateTime, PhoneError> {
-    OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| PhoneError::Protocol {
-        during: Step::Look,
-        what: format!("{seconds} is no time"),
-    })
+    OffsetDateTime::from_unix_timestamp(seconds)
+        .map_err(|_| PhoneError::Protocol { during: Step::Look, what: format!("{seconds} is no time") })
 }
