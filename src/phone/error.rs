@@ -85,6 +85,7 @@ pub(super) fn refusal_class(number: u16) -> RefusalClass {
         | code::BUSY
         | code::WRONG_HASH
         | code::STORAGE
+        | code::CODE_LATER
         | code::KEY_FAILED => RefusalClass::Retry,
         code::NO_VERSION
         | code::UNSUPPORTED

@@ -19,7 +19,7 @@ use crate::phone::tether::binding::ShortCode;
 use crate::phone::tether::messages::{LogEntry, capability};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -161,6 +161,7 @@ pub(super) struct Inside {
     pub(super) light_until: Option<OffsetDateTime>,
     pub(super) times_lit: u32,
     pub(super) code: Option<ShortCode>,
+    pub(super) codes_shown: Vec<Instant>,
     pub(super) log: Vec<LogEntry>,
     pub(super) lies: Lies,
     pub(super) power: bool,
@@ -205,6 +206,7 @@ impl VirtualPhone {
             light_until: None,
             times_lit: 0,
             code: None,
+            codes_shown: Vec::new(),
             log: Vec::new(),
             lies: Lies::default(),
             power: true,

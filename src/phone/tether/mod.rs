@@ -2,6 +2,7 @@
 //! [`session`] and [`binding`] the cryptography, [`exchange`] one message and its answer, this file the [`Driver`].
 
 pub mod binding;
+#[cfg(test)]
 mod examples;
 mod exchange;
 pub mod frames;
@@ -9,6 +10,8 @@ pub mod messages;
 mod proof;
 mod reading;
 pub mod session;
+#[cfg(test)]
+mod tests;
 
 pub use session::{HostKey, HostKeyError};
 
@@ -287,11 +290,16 @@ impl Driver for Tether {
         trust: &ServerTrust,
     ) -> Result<(), PhoneError> {
         let id = (*transaction.as_bytes()).into();
-        let operations = [
+        let mut operations = vec![
             Self::staged(transaction, 0, leaf),
             Self::check(transaction, trust),
             (Step::Commit, Operation::Commit { id }),
         ];
+        let bytes: usize = operations.iter().map(|(_, operation)| messages::encode(operation).len()).sum();
+        if REQUEST_OVERHEAD + bytes + session::TAG_BYTES > self.exchange.max_body_bytes() {
+            self.request(&operations[..1]).await?;
+            operations.remove(0);
+        }
         // The phone itself refuses to commit what its check does not find good, so one exchange serves for all three.
         let answers = match self.request(&operations).await {
             Ok(answers) => answers,
@@ -302,11 +310,14 @@ impl Driver for Tether {
             }
             Err(error) => return Err(error),
         };
-        let checked: Checked = read(&answers[1], Step::Check)?;
+        let [.., checked, committed] = answers.as_slice() else {
+            return Err(PhoneError::Protocol { during: Step::Commit, what: "too few answers".into() });
+        };
+        let checked: Checked = read(checked, Step::Check)?;
         if checked.key != GOOD || checked.dates != GOOD || checked.user == BAD || checked.server == BAD {
             return Err(PhoneError::CheckBad(verdict_text(&checked)));
         }
-        let committed: messages::Committed = read(&answers[2], Step::Commit)?;
+        let committed: messages::Committed = read(committed, Step::Commit)?;
         if &*committed.fingerprint != leaf.fingerprint().as_bytes() {
             let what = "it says that it committed another certificate".into();
             return Err(PhoneError::Protocol { during: Step::Commit, what });
