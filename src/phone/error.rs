@@ -96,6 +96,7 @@ pub(super) fn refusal_class(number: u16) -> RefusalClass {
         | code::NO_SPACE
         | code::NOT_CHECKED
         | code::NO_SUCH
+        | code::HANDSHAKE_REFUSED
         | code::CLOCK_FIXED => RefusalClass::Fix,
         code::CONSENT_NEEDED | code::DECLINED | code::WRONG_CODE | code::CODE_LOCKED | code::OTHER_PENDING => {
             RefusalClass::Ask
