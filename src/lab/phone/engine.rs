@@ -39,6 +39,7 @@ impl Line {
     pub(super) fn begin_epoch(&self, epoch: u16) {
         self.epoch.store(epoch, Ordering::SeqCst);
         self.last_error.store(0, Ordering::SeqCst);
+        self.set(LinkState::Idle);
     }
 
     pub(super) fn status(&self, phone: &VirtualPhone) -> Status {
@@ -313,4 +314,38 @@ fn open(inside: &Inside, mut noise: HandshakeState, body: &[u8]) -> Result<(Tran
         may_sign_handshake: false,
     };
     Ok((transport, peer, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::phone::PhoneMaterial;
+    use crate::phone::tether::session::{Hello, HostKey};
+    use proptest::prelude::*;
+
+    fn phone() -> VirtualPhone {
+        VirtualPhone::new(PhoneMaterial::new(1, Arc::new(|_| zeroize::Zeroizing::default())))
+    }
+
+    proptest! {
+        #[test]
+        fn a_foreign_hello_or_open_is_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let phone = phone();
+            let inside = phone.lock();
+            let _ = hello(&inside, &bytes);
+            let (_, body) = Hello::new(&HostKey::ephemeral()).unwrap();
+            let (noise, _) = hello(&inside, &body).map_err(|error| error.1).unwrap();
+            prop_assert!(open(&inside, noise, &bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn a_host_that_also_speaks_a_later_version_is_answered_in_this_one() {
+        let phone = phone();
+        let refused = hello(&phone.lock(), &[1, 2]).map(|_| ()).map_err(|error| error.0);
+        assert_eq!(refused, Err(code::NO_VERSION));
+        // A first handshake message is a public key: any 32 bytes.
+        let both = [vec![2, 1, 2], vec![9; 32]].concat();
+        assert!(hello(&phone.lock(), &both).is_ok());
+    }
 }

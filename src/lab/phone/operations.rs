@@ -24,6 +24,10 @@ type Refusal = (u16, String);
 /// How many hosts the phone remembers.
 const KNOWN_HOSTS: usize = 8;
 
+const MAX_USER_BYTES: usize = 255;
+/// X.520: ub-common-name.
+const MAX_COMMON_NAME_CHARACTERS: usize = 64;
+
 /// How many short codes are shown in [`CODES_WITHIN`]: somebody between who opens session after session until a code
 /// fits the one on the host's screen is stopped.
 const CODES: usize = 20;
@@ -369,6 +373,9 @@ fn begin(
         }
         None => {}
     }
+    if user.len() > MAX_USER_BYTES {
+        return refuse(code::NOT_ACCEPTED, format!("a user has at most {MAX_USER_BYTES} bytes"));
+    }
     if replaces.map(|fingerprint| *fingerprint) != current {
         return refuse(code::IDENTITY_CHANGED, "the identity in use is not the one that the host has seen");
     }
@@ -474,6 +481,12 @@ fn signing_request(
     let pending = own_pending(&inside.flash.read(), peer, id)?;
     if let Some(request) = &pending.request {
         return answer(&DerMap { der: request.clone() });
+    }
+    if common_name.chars().count() > MAX_COMMON_NAME_CHARACTERS {
+        return refuse(
+            code::NOT_ACCEPTED,
+            format!("a common name has at most {MAX_COMMON_NAME_CHARACTERS} characters"),
+        );
     }
     if hash != 0 {
         return refuse(code::HASH, "this phone signs with SHA-256 only");

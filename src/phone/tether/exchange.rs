@@ -163,3 +163,24 @@ fn refused(body: &[u8], during: Step) -> PhoneError {
 pub(super) fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(200).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_error_frame_is_a_refusal_or_a_broken_protocol(body in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let error = refused(&body, Step::Look);
+            let expected = matches!(error, PhoneError::Refused { .. } | PhoneError::Protocol { .. });
+            prop_assert!(expected);
+        }
+
+        #[test]
+        fn a_phones_words_are_one_short_line(text in any::<String>()) {
+            let shown = shown(&text);
+            prop_assert!(shown.chars().count() <= 200 && !shown.contains(char::is_control));
+        }
+    }
+}
