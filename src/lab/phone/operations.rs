@@ -48,13 +48,13 @@ pub(super) async fn perform(phone: &VirtualPhone, peer: &mut Peer, operation: Op
     match result {
         Ok(answer) => Outcome::Done(answer),
         Err(Stop::Refused(number, text)) => Outcome::failed(number, text),
-        Err(Stop::Problem(number, problem)) => Outcome::Failed(number, problem),
+        Err(Stop::Problem(number, problem)) => Outcome::Failed(number, *problem),
     }
 }
 
 enum Stop {
     Refused(u16, String),
-    Problem(u16, Problem),
+    Problem(u16, Box<Problem>),
 }
 
 impl From<Refusal> for Stop {
@@ -294,7 +294,7 @@ fn consent(inside: &mut Inside, peer: &mut Peer, given: Option<String>) -> Resul
             inside.write_log("wrong administrator code over USB");
             let problem =
                 Problem { text: "wrong administrator code".into(), tries_left: Some(tries_left), pending: None };
-            return Err(Stop::Problem(code::WRONG_CODE, problem));
+            return Err(Stop::Problem(code::WRONG_CODE, problem.into()));
         }
     }
     memory.known_hosts.retain(|known| **known != peer.host_key);
@@ -369,7 +369,7 @@ fn begin(
                 tries_left: None,
                 pending: Some(pending_map(pending, peer)),
             };
-            return Err(Stop::Problem(code::OTHER_PENDING, problem));
+            return Err(Stop::Problem(code::OTHER_PENDING, problem.into()));
         }
         None => {}
     }
@@ -406,7 +406,7 @@ fn own_pending(memory: &Memory, peer: &Peer, id: &[u8; 16]) -> Result<Pending, S
                 tries_left: None,
                 pending: Some(pending_map(pending, peer)),
             };
-            Err(Stop::Problem(code::OTHER_PENDING, problem))
+            Err(Stop::Problem(code::OTHER_PENDING, problem.into()))
         }
         Some(pending) if *pending.host == peer.host_key => Ok(pending.clone()),
         Some(_) => refuse(code::OUT_OF_ORDER, "another host began this transaction"),

@@ -1,11 +1,9 @@
 //! One message and its answer over the bulk pipes, with deadlines (docs/tether-protocol.md, section 3).
 
-use super::frames::{
-    Frame, FrameError, FrameKind, HEADER_BYTES, MAX_BODY_BYTES, REQUEST_RESET, REQUEST_STATUS, STATUS_BYTES, Status,
-};
+use super::frames::{Frame, FrameError, FrameKind, HEADER_BYTES, MAX_BODY_BYTES, REQUEST_RESET};
 use super::messages::{self, Outcome};
 use crate::phone::{PhoneError, Step};
-use crate::usb::{ControlIn, ControlKind, ControlOut, EndpointKind, Link, Recipient, UsbError};
+use crate::usb::{ControlKind, ControlOut, EndpointKind, Link, Recipient, UsbError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -67,19 +65,6 @@ impl Exchange {
     /// The longest frame body that may be sent, bytes.
     pub(super) fn max_body_bytes(&self) -> usize {
         self.max_body_bytes
-    }
-
-    /// What the control pipe tells about the phone's end of the link; for a diagnosis, when the bulk pipes are silent.
-    pub(super) async fn status(&mut self) -> Result<Option<Status>, UsbError> {
-        let request = ControlIn {
-            kind: ControlKind::Vendor,
-            recipient: Recipient::Interface,
-            request: REQUEST_STATUS,
-            value: 0,
-            index: self.link.interface().into(),
-            length: STATUS_BYTES as u16,
-        };
-        Ok(Status::decode(&self.link.control_in(request, CONTROL).await?))
     }
 
     /// Messages with their answers so far.
