@@ -13,6 +13,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// One fact in the life of a job. Its standing says how far it can be relied on.
+///
+/// Serialize a [`Record`](super::Record), which does it for every kind; an event alone does not where it is `Other`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {

@@ -120,9 +120,10 @@ impl Ledger {
         transaction.commit().await.map_err(|error| self.failed(error))
     }
 
+    /// Tables first: another process may be making the ledger, and it writes the mark together with them.
     async fn is_ours_or_new(&self) -> Result<bool, LedgerError> {
-        let application: i64 = self.number("PRAGMA application_id").await?;
-        let tables: i64 = self.number("SELECT COUNT(*) FROM sqlite_master").await?;
+        let tables = self.number("SELECT COUNT(*) FROM sqlite_master").await?;
+        let application = self.number("PRAGMA application_id").await?;
         Ok(application == APPLICATION || (application == 0 && tables == 0))
     }
 

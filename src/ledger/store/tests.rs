@@ -301,3 +301,57 @@ async fn a_temporary_ledger_leaves_nothing_behind() {
     ledger.close().await;
     assert!(!folder.exists());
 }
+
+#[test]
+fn every_migration_is_in_the_program() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ledger/migrations");
+    assert_eq!(MIGRATIONS.iter().count(), std::fs::read_dir(folder).unwrap().count());
+}
+
+#[tokio::test]
+async fn an_append_that_is_dropped_at_any_point_writes_all_or_nothing_and_hinders_nobody() {
+    let ledger = ledger().await;
+    let event = Event::Aborted { transaction: TRANSACTION, reason: "dropped".into() };
+    let mut kept = 0;
+    let mut dropped = 0;
+    for polls in (0..30).chain((5..).map(|power| 1 << power)) {
+        let mut append = Box::pin(ledger.append(None, &event));
+        let mut done = false;
+        for _ in 0..polls {
+            done = futures_util::poll!(append.as_mut()).is_ready();
+            if done {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(append);
+        dropped += u64::from(!done);
+        ledger.append(None, &event).await.unwrap();
+        kept += 1 + u64::from(done);
+        if done {
+            break;
+        }
+    }
+    let events = ledger.verify().await.unwrap().events;
+    assert!((kept..=kept + dropped).contains(&events), "{kept} + at most {dropped}, not {events}");
+}
+
+#[tokio::test]
+async fn a_record_for_scripts_has_its_place_and_its_body() {
+    let ledger = ledger().await;
+    let now = datetime!(2026-11-22 21:10:00.000_001 UTC);
+    ledger.append_at(now, Some(JobNumber(41)), &samples::events()[16]).await.unwrap();
+    let record = ledger.events(Filter::default()).await.unwrap().remove(0);
+    let json = serde_json::to_value(&record).unwrap();
+    let expected = serde_json::json!({
+        "station": record.station,
+        "sequence": 1,
+        "time": "2026-11-22T21:10:00.000001Z",
+        "job": 41,
+        "kind": "aborted",
+        "standing": "claimed",
+        "body": { "transaction": TRANSACTION, "reason": "the operator asked for it" },
+        "hash": Fingerprint::from_bytes(record.hash),
+    });
+    assert_eq!(json, expected);
+}
