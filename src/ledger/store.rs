@@ -9,7 +9,7 @@ use etcetera::AppStrategy as _;
 use futures_util::TryStreamExt as _;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{QueryBuilder, Sqlite, SqlitePool, Transaction};
+use sqlx::{Connection as _, QueryBuilder, Sqlite, SqlitePool, Transaction};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -98,6 +98,9 @@ impl Ledger {
                 .idle_timeout(None)
                 .max_lifetime(None)
                 .acquire_timeout(2 * PATIENCE)
+                // SQLite ends a transaction by itself when the disk is full; sqlx then counts one that is not there,
+                // and begins no other on that connection.
+                .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
                 .connect_lazy_with(options),
             path: path.to_owned(),
             label: label.to_owned(),

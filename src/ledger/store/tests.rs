@@ -266,7 +266,7 @@ async fn a_ledger_of_a_newer_version_is_refused() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_said_and_leaves_the_chain_whole() {
+async fn a_full_disk_is_said_and_the_chain_goes_on_once_there_is_room() {
     let ledger = ledger().await;
     write(&ledger, &samples::events()).await;
     sqlx::query("PRAGMA max_page_count = 1").execute(&ledger.pool).await.unwrap();
@@ -275,6 +275,11 @@ async fn a_full_disk_is_said_and_leaves_the_chain_whole() {
     let error = ledger.append(None, &Event::Aborted { transaction: TRANSACTION, reason }).await.unwrap_err();
     assert!(matches!(error, LedgerError::DiskFull { .. }), "{error:?}");
     assert_eq!(ledger.verify().await.unwrap().events, 18);
+
+    // Somebody made room.
+    sqlx::query("PRAGMA max_page_count = 1000000").execute(&ledger.pool).await.unwrap();
+    write(&ledger, &samples::events()[17..]).await;
+    assert_eq!(ledger.verify().await.unwrap().events, 19);
 }
 
 #[tokio::test]
