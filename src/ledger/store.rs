@@ -2,9 +2,9 @@
 
 use super::chain::{NOTHING_BEFORE, Record, Row, Stop, Verified, Walk};
 use super::error::LedgerError;
-use super::event::{Event, JobStarted, TransactionId};
+use super::event::{Event, JobStarted};
 use super::view::{self, JobSummary, TransactionView};
-use super::{JobNumber, Sequence};
+use super::{JobNumber, Sequence, TransactionId};
 use etcetera::AppStrategy as _;
 use futures_util::TryStreamExt as _;
 use sqlx::migrate::{MigrateError, Migrator};
