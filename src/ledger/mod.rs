@@ -15,14 +15,13 @@ mod event;
 #[cfg(test)]
 mod samples;
 mod store;
-mod transaction_id;
 mod view;
 
+pub use crate::phone::TransactionId;
 pub use chain::{Head, Record, Verified};
 pub use error::{Break, LedgerError};
 pub use event::{Authenticity, Event, JobStarted, Outcome, Standing};
 pub use store::{Filter, Ledger, default_path};
-pub use transaction_id::{ParseTransactionIdError, TransactionId};
 pub use view::{JobEnd, JobPhone, JobSummary, Phase, PublishedView, TransactionView};
 
 use std::fmt;

@@ -6,8 +6,10 @@
 pub mod definition;
 mod error;
 pub mod tether;
+mod transaction_id;
 
 pub use error::{PhoneError, Step};
+pub use transaction_id::{ParseTransactionIdError, TransactionId};
 
 use crate::credential::{Certificate, Fingerprint, KeyKind, SigningRequest, SipAddress};
 use crate::usb::MacAddress;
@@ -256,33 +258,6 @@ pub struct AnchorHeld {
     pub installed: bool,
     /// For people.
     pub name: String,
-}
-
-/// Names a transaction at the phone, in the ledger and in every repetition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-pub struct TransactionId(Uuid);
-
-impl TransactionId {
-    /// A new one, random.
-    pub fn random() -> Self {
-        Self(Uuid::new_v4())
-    }
-
-    /// From the 16 bytes on the cable.
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(Uuid::from_bytes(bytes))
-    }
-
-    /// The 16 bytes on the cable.
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        self.0.as_bytes()
-    }
-}
-
-impl std::fmt::Display for TransactionId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
 }
 
 /// What the phone will go by after the commit.

@@ -14,6 +14,11 @@ pub struct TransactionId([u8; 16]);
 pub struct ParseTransactionIdError;
 
 impl TransactionId {
+    /// A new one.
+    pub fn random() -> Self {
+        Self(uuid::Uuid::new_v4().into_bytes())
+    }
+
     /// The id made of these bytes.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
