@@ -350,7 +350,7 @@ mod tests {
 
     fn trusting(authority: &Authority) -> Trust {
         let mut trust = Trust::only_given();
-        trust.add_der(&authority.root_der()).unwrap();
+        trust.add_der("lab", &authority.root_der()).unwrap();
         trust
     }
 
@@ -380,7 +380,7 @@ mod tests {
         let authority = Authority::new();
         let address = serve(authority.server(&[HOST], Sends::OnlyItsOwn, None)).await;
         let mut trust = trusting(&authority);
-        trust.add_der(&authority.intermediate_der()).unwrap();
+        trust.add_der("lab", &authority.intermediate_der()).unwrap();
         let stream = connect(trust, address, HOST).await.unwrap();
         assert_eq!(stream.server_chain().presented.len(), 1);
         assert_eq!(stream.server_chain().completed, [authority.intermediate_der(), authority.root_der()]);

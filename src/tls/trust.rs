@@ -4,6 +4,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Longest trust file that is read, bytes: a whole system bundle is about 300 KiB.
@@ -12,7 +13,7 @@ const MAX_FILE: u64 = 4 << 20;
 /// The trust anchors that this computer goes by, and intermediates that it knows without trusting them.
 #[derive(Clone)]
 pub struct Trust {
-    store: RootCertStore,
+    store: Arc<RootCertStore>,
     anchors: Vec<CertificateDer<'static>>,
     intermediates: Vec<CertificateDer<'static>>,
 }
@@ -76,19 +77,23 @@ impl TrustError {
 impl Trust {
     /// No anchors but those that are added.
     pub fn only_given() -> Self {
-        Self { store: RootCertStore::empty(), anchors: Vec::new(), intermediates: Vec::new() }
+        Self { store: Arc::new(RootCertStore::empty()), anchors: Vec::new(), intermediates: Vec::new() }
     }
 
-    /// The operating system's store. Its certificates that are no valid anchors are left out, as the system has many.
-    pub fn system() -> Result<Self, TrustError> {
+    /// The operating system's store, and the operator's files. Certificates of the system that are no valid anchors are
+    /// left out, as it has many. An empty system store is an error only if no file gives an anchor.
+    pub fn system_and(files: &[PathBuf]) -> Result<Self, TrustError> {
         let mut trust = Self::only_given();
         let loaded = rustls_native_certs::load_native_certs();
         for certificate in loaded.certs {
-            if trust.store.add(certificate.clone()).is_ok() {
+            if Arc::make_mut(&mut trust.store).add(certificate.clone()).is_ok() {
                 trust.anchors.push(certificate);
             }
         }
-        if trust.store.is_empty() {
+        for file in files {
+            trust.add_file(file)?;
+        }
+        if trust.anchors.is_empty() {
             let first_error = loaded.errors.first().map(ToString::to_string);
             return Err(TrustError::EmptySystemStore { first_error });
         }
@@ -114,10 +119,10 @@ impl Trust {
         Ok(())
     }
 
-    /// Adds one certificate, DER: an anchor if it is self-signed, else a known intermediate.
-    pub fn add_der(&mut self, der: &[u8]) -> Result<(), TrustError> {
+    /// Adds one certificate, DER: an anchor if it is self-signed, else a known intermediate. An error names `origin`.
+    pub fn add_der(&mut self, origin: &str, der: &[u8]) -> Result<(), TrustError> {
         self.add(CertificateDer::from(der.to_vec())).map_err(|problem| TrustError::BadCertificate {
-            path: PathBuf::new(),
+            path: PathBuf::from(origin),
             number: 1,
             problem,
         })
@@ -132,13 +137,13 @@ impl Trust {
             self.intermediates.push(certificate);
             return Ok(());
         }
-        self.store.add(certificate.clone()).map_err(|error| error.to_string())?;
+        Arc::make_mut(&mut self.store).add(certificate.clone()).map_err(|error| error.to_string())?;
         self.anchors.push(certificate);
         Ok(())
     }
 
     /// For webpki.
-    pub(super) fn store(&self) -> &RootCertStore {
+    pub(super) fn store(&self) -> &Arc<RootCertStore> {
         &self.store
     }
 
@@ -207,6 +212,14 @@ mod tests {
         assert!(matches!(Trust::only_given().add_file(&empty), Err(TrustError::NoCertificate { .. })));
         std::fs::write(&empty, [0x30, 0x03, 1, 2, 3]).unwrap();
         assert!(matches!(Trust::only_given().add_file(&empty), Err(TrustError::BadCertificate { number: 1, .. })));
+    }
+
+    #[test]
+    fn a_given_root_is_enough_where_the_system_has_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("root.pem");
+        std::fs::write(&path, Authority::new().root_pem()).unwrap();
+        assert!(!Trust::system_and(&[path]).unwrap().anchors().is_empty());
     }
 
     proptest! {

@@ -32,8 +32,7 @@ impl Recorder {
         helping: Vec<CertificateDer<'static>>,
         provider: Arc<CryptoProvider>,
     ) -> Option<Self> {
-        let judge =
-            WebPkiServerVerifier::builder_with_provider(Arc::new(trust.store().clone()), provider).build().ok()?;
+        let judge = WebPkiServerVerifier::builder_with_provider(trust.store().clone(), provider).build().ok()?;
         Some(Self { judge, helping, seen: Mutex::new(None) })
     }
 

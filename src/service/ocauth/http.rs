@@ -76,15 +76,12 @@ pub(super) struct Unanswered {
 /// The streams and cookies of one enrolment.
 pub(super) struct Lines {
     connector: Arc<Connector>,
-    lines: HashMap<(String, u16), Line>,
+    lines: HashMap<(String, u16), SendRequest<Full<Bytes>>>,
+    /// Of every server met, also after its stream is gone.
+    chains: HashMap<(String, u16), ServerChain>,
     cookies: HashMap<String, Vec<(String, String)>>,
     traffic: Arc<Traffic>,
     requests: AtomicU64,
-}
-
-struct Line {
-    sender: SendRequest<Full<Bytes>>,
-    chain: ServerChain,
 }
 
 impl Lines {
@@ -92,6 +89,7 @@ impl Lines {
         Self {
             connector,
             lines: HashMap::new(),
+            chains: HashMap::new(),
             cookies: HashMap::new(),
             traffic: Arc::default(),
             requests: AtomicU64::new(0),
@@ -106,28 +104,28 @@ impl Lines {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// The chain of the server at the other end of the stream to `url`.
+    /// The chain of the server at `url`, if there ever was a stream to it.
     pub(super) fn chain(&self, url: &Url) -> Option<&ServerChain> {
-        Some(&self.lines.get(&place(url))?.chain)
+        self.chains.get(&place(url))
     }
 
     /// Sends a request and reads its answer to the end.
     pub(super) async fn ask(&mut self, ask: Ask) -> Result<Answer, Unanswered> {
         let key = place(&ask.url);
         let body = Bytes::from_owner(ask.soap.as_ref().map(|(_, message)| message.clone()).unwrap_or_default());
-        let mut idle = self.lines.get(&key).is_some_and(|line| !line.sender.is_closed());
+        let mut idle = self.lines.get(&key).is_some_and(|line| !line.is_closed());
         loop {
             if !idle {
                 self.lines.remove(&key);
                 if ask.repeat == Repeat::Never {
                     return Err(unsent(lost(&ask, "the server closed it during the NTLM handshake".into())));
                 }
-                let line = self.open(&key).await.map_err(unsent)?;
+                let line = self.open(&key, ask.step).await.map_err(unsent)?;
                 self.lines.insert(key.clone(), line);
             }
             let request = self.request(&ask, body.clone()).map_err(unsent)?;
             let line = self.lines.get_mut(&key).expect("a stream was just opened or found");
-            let answer = match timeout(TIME_LIMIT, exchange(&mut line.sender, request, &ask)).await {
+            let answer = match timeout(TIME_LIMIT, exchange(line, request, &ask)).await {
                 Ok(answer) => answer,
                 Err(_) => Err(Unanswered {
                     may_have_arrived: true,
@@ -161,27 +159,25 @@ impl Lines {
         }
     }
 
-    async fn open(&self, (host, port): &(String, u16)) -> Result<Line, ServiceError> {
-        let stream: Stream = self
-            .connector
-            .connect(host, *port, &["http/1.1"], &self.traffic)
-            .await
-            .map_err(ServiceError::Connection)?;
-        let chain = stream.server_chain().clone();
+    async fn open(&mut self, key: &(String, u16), step: Step) -> Result<SendRequest<Full<Bytes>>, ServiceError> {
+        let (host, port) = key;
+        let connecting = self.connector.connect(host, *port, &["http/1.1"], &self.traffic);
+        let stream: Stream = connecting.await.map_err(ServiceError::Connection)?;
+        self.chains.insert(key.clone(), stream.server_chain().clone());
         let (sender, connection) = http1::Builder::new()
             .handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| ServiceError::Lost { host: host.clone(), step: Step::Metadata, source: error.into() })?;
+            .map_err(|error| ServiceError::Lost { host: host.clone(), step, source: error.into() })?;
         // Ends with the sender, or when the server closes; its error reaches the request that is under way.
         tokio::spawn(async move {
             let _ = connection.await;
         });
-        Ok(Line { sender, chain })
+        Ok(sender)
     }
 
     fn request(&self, ask: &Ask, body: Bytes) -> Result<Request<Full<Bytes>>, ServiceError> {
-        let (host, port) = place(&ask.url);
-        let authority = if port == 443 { host.clone() } else { format!("{host}:{port}") };
+        let host = ask.url.host_str().unwrap_or_default();
+        let authority = ask.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         let target = match ask.url.query() {
             Some(query) => format!("{}?{query}", ask.url.path()),
             None => ask.url.path().to_owned(),
@@ -199,7 +195,7 @@ impl Lines {
             value.set_sensitive(true);
             request = request.header(hyper::header::AUTHORIZATION, value);
         }
-        if let Some(cookies) = self.cookies.get(&host).filter(|cookies| !cookies.is_empty()) {
+        if let Some(cookies) = self.cookies.get(&place(&ask.url).0).filter(|cookies| !cookies.is_empty()) {
             let cookies: Vec<String> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
             request = request.header(COOKIE, cookies.join("; "));
         }

@@ -201,13 +201,10 @@ impl OcAuth {
         let url = self.pool.certprov_url().clone();
         let answer = self.mex(&url).await?;
         let certprov = metadata::certprov(&answer.body).map_err(|error| metadata_error(&url, error))?;
-        let chain = self.lines.chain(&url).cloned();
         let answer = self.mex(&certprov.issuer).await?;
         let ports = metadata::web_ticket(&answer.body).map_err(|error| metadata_error(&certprov.issuer, error))?;
-        // The stream is gone only if the server closed it after its answer; the chain is then not kept for later.
-        let chain = chain.unwrap_or(crate::tls::ServerChain { presented: Vec::new(), completed: Vec::new() });
-        let known = Known { certprov, ports, chain, read_at: Instant::now() };
-        if known.chain.presented.is_empty() { Ok(Arc::new(known)) } else { Ok(self.pool.learn(known)) }
+        let chain = self.lines.chain(&url).cloned().expect("an answer came from this server");
+        Ok(self.pool.learn(Known { certprov, ports, chain, read_at: Instant::now() }))
     }
 
     async fn mex(&mut self, service: &Url) -> Result<Answer, ServiceError> {

@@ -35,6 +35,7 @@ pub(super) enum Publishing {
     HangUp,
     Garbage,
     BadGateway,
+    Endless,
 }
 
 /// The service's behaviour.
@@ -115,7 +116,7 @@ impl Peer {
 
     pub(super) fn trust(&self) -> Trust {
         let mut trust = Trust::only_given();
-        trust.add_der(&self.authority.root_der()).unwrap();
+        trust.add_der("lab", &self.authority.root_der()).unwrap();
         trust
     }
 
@@ -229,6 +230,7 @@ impl Service {
             Publishing::Fault(number) => reply(500, &[], fault(number)),
             Publishing::HangUp => Err("hang up"),
             Publishing::Garbage => reply(200, &[], "<html>".to_owned()),
+            Publishing::Endless => reply(200, &[], " ".repeat(2 << 20)),
             Publishing::BadGateway => reply(502, &[], "<html>".to_owned()),
         }
     }

@@ -189,6 +189,16 @@ async fn an_ended_ticket_is_not_sent_and_a_refused_one_asks_for_a_new_one() {
 }
 
 #[tokio::test]
+async fn a_new_ticket_for_the_same_user_is_had_on_the_same_connection() {
+    let peer = Peer::start(Service::default()).await;
+    let mut enrolment = pool(&peer, |_| {}).enrolment();
+    enrolment.sign_in(&alice(), &ntlm(PASSWORD)).await.unwrap();
+    let ticket = enrolment.sign_in(&alice(), &ntlm(PASSWORD)).await.unwrap();
+    enrolment.publish(&ticket, &publication()).await.unwrap();
+    assert_eq!((enrolment.cost().requests, enrolment.cost().connections), (7, 1));
+}
+
+#[tokio::test]
 async fn errors_inside_an_ordinary_answer_are_decoded_with_their_class() {
     let busy = publish_error(Publishing::ErrorInfo(99006)).await;
     assert_eq!((busy.class(), busy.outcome_unknown()), (ErrorClass::Temporary, false));
@@ -201,8 +211,8 @@ async fn errors_inside_an_ordinary_answer_are_decoded_with_their_class() {
 
 #[tokio::test]
 async fn what_follows_a_sent_publication_is_unknown_unless_the_service_said_no() {
-    use Publishing::{BadGateway, Garbage, HangUp, IssueForAnotherKey};
-    for publishing in [HangUp, Garbage, BadGateway, IssueForAnotherKey] {
+    use Publishing::{BadGateway, Endless, Garbage, HangUp, IssueForAnotherKey};
+    for publishing in [HangUp, Garbage, BadGateway, Endless, IssueForAnotherKey] {
         let error = publish_error(publishing).await;
         assert!(error.outcome_unknown(), "{error}");
         assert!(error.next_step().contains("resume"));

@@ -127,6 +127,10 @@ pub(super) fn read(bytes: &[u8], entropy: &Entropy, usage: TicketUse) -> Result<
         let written = child(lifetime, name).map(text).ok_or(BadMessage::Missing(what))?;
         let parsed = OffsetDateTime::parse(&written, &Rfc3339)
             .map_err(|error| BadMessage::BadValue { what, problem: error.to_string() })?;
+        // It is signed as it stands, so it must be its own canonical form.
+        if written.chars().any(|c| !c.is_ascii_alphanumeric() && !":.+-".contains(c)) {
+            return Err(BadMessage::BadValue { what, problem: "it is not plainly written".to_owned() });
+        }
         Ok((written, parsed))
     };
     let (created, _) = moment("Created", "beginning of the web ticket")?;
