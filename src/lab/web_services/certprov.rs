@@ -14,50 +14,42 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use time::{Duration, OffsetDateTime};
 
 impl Service {
+    /// The answer, or `None` when it gets lost.
     pub(super) fn publish(&self, call: &Call, entry: &mut Request) -> Option<Answer> {
-        let Some(document) = soap::parse(&call.body) else { return Some(malformed(entry, "not a SOAP envelope")) };
+        match self.certify(call, entry) {
+            Ok(_) if strikes(&mut self.faults().answer_lost) => None,
+            Ok(answer) => Some(Answer::xml(200, answer)),
+            Err(answer) => Some(answer),
+        }
+    }
+
+    fn certify(&self, call: &Call, entry: &mut Request) -> Result<String, Answer> {
+        let document = soap::parse(&call.body).ok_or_else(|| malformed(entry, "not a SOAP envelope"))?;
         if call.action() != Some("http://schemas.microsoft.com/OCS/AuthWebServices/GetAndPublishCert") {
-            return Some(malformed(entry, "the SOAPAction is not GetAndPublishCert"));
+            return Err(malformed(entry, "the SOAPAction is not GetAndPublishCert"));
         }
         if self.settings.cookie_demanded && entry.cookie.is_none() {
-            return Some(refuse(entry, "no load balancer cookie", faulted(28020, "No valid security token.")));
+            return Err(refuse(entry, "no load balancer cookie", faulted(28020, "No valid security token.")));
         }
         if strikes(&mut self.faults().ticket_invalid) {
-            return Some(refuse(entry, "switched to invalid", faulted(28032, "The web ticket is invalid.")));
+            return Err(refuse(entry, "switched to invalid", faulted(28032, "The web ticket is invalid.")));
         }
         let now = self.faults().now();
         let own = format!("{}{}", self.origin(call), super::PUBLISH);
         let ticket = publish::ticket(&document, &locked(&self.tickets), &own, now).cloned();
-        let ticket = match ticket {
-            Ok(ticket) => ticket,
-            Err(TicketError::Missing) => {
-                return Some(refuse(entry, "no ticket", faulted(28020, "No valid security token.")));
+        let ticket = ticket.map_err(|error| match error {
+            TicketError::Missing => refuse(entry, "no ticket", faulted(28020, "No valid security token.")),
+            TicketError::Invalid(why) => refuse(entry, why, faulted(28032, "The web ticket is invalid.")),
+            TicketError::Expired => {
+                refuse(entry, "the ticket has ended", faulted(99007, "The web ticket has expired."))
             }
-            Err(TicketError::Invalid(why)) => {
-                return Some(refuse(entry, why, faulted(28032, "The web ticket is invalid.")));
-            }
-            Err(TicketError::Expired) => {
-                return Some(refuse(entry, "the ticket has ended", faulted(99007, "The web ticket has expired.")));
-            }
-        };
+        })?;
         let user = &self.users[ticket.user];
         entry.user = Some(user.sip.clone());
         entry.credential = Some(Credential::Ticket);
-        let request = match PublishRequest::read(&document) {
-            Ok(request) => request,
-            Err(why) => return Some(malformed(entry, why)),
-        };
-        match self.issue(&request, user, now) {
-            Ok(answer) if strikes(&mut self.faults().answer_lost) => {
-                drop(answer);
-                None
-            }
-            Ok(answer) => Some(Answer::xml(200, answer)),
-            Err((id, why)) => {
-                let answer = (self.faults().spelling().respell)(request.error(id, &why));
-                Some(refuse(entry, &why, Answer::xml(200, answer)))
-            }
-        }
+        let request = PublishRequest::read(&document).map_err(|why| malformed(entry, why))?;
+        self.issue(&request, user, now)
+            .map_err(|(id, why)| refuse(entry, &why, Answer::xml(200, request.error(id, &why))))
     }
 
     /// Makes the certificate, and then publishes it: the second can fail where the first did not.
@@ -70,9 +62,9 @@ impl Service {
             RequestError::Malformed(why) => (99003, format!("The signing request is malformed: {why}.")),
             RequestError::KeySize(bits) => (99004, format!("The key size of {bits} bits is out of range.")),
         })?;
-        let (fault, pkcs7, respell) = {
+        let (fault, pkcs7) = {
             let faults = self.faults();
-            (faults.certificate, faults.pkcs7, faults.spelling().respell)
+            (faults.certificate, faults.pkcs7)
         };
         let (mut name, mut from, mut until) =
             (user.sip.as_str(), now - Duration::minutes(5), now + self.settings.validity);
@@ -98,7 +90,7 @@ impl Service {
             expires: until,
         });
         self.count(|counters| counters.certificates += 1);
-        Ok(respell(answer))
+        Ok(answer)
     }
 }
 

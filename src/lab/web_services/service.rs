@@ -146,6 +146,10 @@ impl Service {
             let value = format!("{AFFINITY}={:016x}; path=/; secure; HttpOnly", u64::from_be_bytes(random()));
             answer = answer.with("set-cookie", value);
         }
+        if faults.other_prefixes {
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            answer.body = (faults.spelling().respell)(text).into();
+        }
         if hit(&faults.malformed) {
             answer.body.truncate(answer.body.len() / 2);
         }
@@ -166,8 +170,7 @@ impl Service {
     fn metadata(&self, metadata: String) -> Answer {
         let faults = self.faults();
         let metadata = if faults.wrapped_metadata { mex::wrapped(&metadata) } else { metadata };
-        let spell = faults.spelling().respell;
-        Answer::xml(200, format!("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n{}", spell(metadata)))
+        Answer::xml(200, format!("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n{metadata}"))
     }
 }
 

@@ -79,7 +79,8 @@ impl Spelling {
     }
 }
 
-/// `xml`, one of the lab's own answers, with every prefix replaced. Its texts hold no markup, so none is touched.
+/// `xml`, one of the lab's own answers, with every prefix replaced; a second time changes nothing. Its texts hold no
+/// markup, so none is touched.
 fn renamed(xml: String) -> String {
     const PREFIXES: [&str; 13] =
         ["s", "wsu", "trust", "saml", "wsp", "wsa", "wsa10", "wsdl", "soap", "sp", "wst", "wsse", "wstep"];
