@@ -5,10 +5,12 @@
 
 pub mod definition;
 mod error;
+mod finder;
 pub mod tether;
 mod transaction_id;
 
 pub use error::{PhoneError, Step};
+pub use finder::{Finder, Found};
 pub use transaction_id::{ParseTransactionIdError, TransactionId};
 
 use crate::credential::{Certificate, Fingerprint, KeyKind, SigningRequest, SipAddress};

@@ -39,8 +39,10 @@ pub struct Host {
     pub key: Arc<HostKey>,
     /// What phones call it, at most 32 characters.
     pub label: String,
-    /// Roots of the makers that the definitions trust for this phone.
+    /// Roots of the makers that the phone's definition names whole.
     pub maker_roots: Vec<Certificate>,
+    /// All of them by fingerprint; a root that is named by its fingerprint alone comes with the phone's chain.
+    pub maker_root_fingerprints: Vec<Fingerprint>,
 }
 
 /// A phone that speaks the protocol.
@@ -177,7 +179,7 @@ impl Driver for Tether {
             answer.proof.as_ref(),
             session.handshake_hash(),
             &identity,
-            &self.host.maker_roots,
+            &self.host,
             OffsetDateTime::now_utc(),
         );
         self.commitment = *answer.commitment;
