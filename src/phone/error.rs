@@ -65,7 +65,7 @@ impl fmt::Display for Step {
 /// Who can put a refusal right (docs/tether-protocol.md, section 8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum RefusalClass {
+pub enum RefusalClass {
     /// The same again may work.
     Retry,
     /// Something has to be changed first, here or on the phone.
@@ -77,7 +77,7 @@ pub(super) enum RefusalClass {
 }
 
 /// The class of a protocol error number; one that this version does not know is a bug until it is known.
-pub(super) fn refusal_class(number: u16) -> RefusalClass {
+pub fn refusal_class(number: u16) -> RefusalClass {
     match number {
         code::HANDSHAKE_FAILED
         | code::NO_SESSION
@@ -101,6 +101,21 @@ pub(super) fn refusal_class(number: u16) -> RefusalClass {
         }
         _ => RefusalClass::Bug,
     }
+}
+
+/// How a failure is to be met; exit codes follow it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedyable {
+    /// The same again will fail again.
+    Failed,
+    /// There is no such phone.
+    NotFound,
+    /// Rules forbid it, or nobody knows how.
+    Policy,
+    /// The same later may work.
+    Temporary,
+    /// A person has to do or decide something.
+    Person,
 }
 
 /// Why talking to a phone failed.
@@ -198,6 +213,35 @@ impl PhoneError {
             Self::CheckBad(_) | Self::NotProven(_) | Self::CodeWithheld | Self::Request(_) | Self::Certificate(_) => {
                 false
             }
+        }
+    }
+
+    /// How it is to be met.
+    pub fn remedyable(&self) -> Remedyable {
+        match self {
+            Self::Usb { source: UsbError::NotFound { .. }, .. } => Remedyable::NotFound,
+            Self::Usb { source: UsbError::Ambiguous { .. }, .. } | Self::BrokenCommitment | Self::CodeWithheld => {
+                Remedyable::Person
+            }
+            Self::Usb {
+                source: UsbError::Busy { .. } | UsbError::TimedOut { .. } | UsbError::Unplugged { .. },
+                ..
+            }
+            | Self::Session { .. }
+            | Self::TooSlow { .. } => Remedyable::Temporary,
+            Self::Refused { number, .. } => match refusal_class(*number) {
+                RefusalClass::Retry => Remedyable::Temporary,
+                RefusalClass::Ask => Remedyable::Person,
+                RefusalClass::Fix | RefusalClass::Bug => Remedyable::Failed,
+            },
+            Self::Undocumented { .. } => Remedyable::Policy,
+            Self::Usb { .. }
+            | Self::NoPipes
+            | Self::Protocol { .. }
+            | Self::CheckBad(_)
+            | Self::NotProven(_)
+            | Self::Request(_)
+            | Self::Certificate(_) => Remedyable::Failed,
         }
     }
 

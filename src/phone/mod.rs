@@ -9,7 +9,7 @@ mod finder;
 pub mod tether;
 mod transaction_id;
 
-pub use error::{PhoneError, Step};
+pub use error::{PhoneError, RefusalClass, Remedyable, Step, refusal_class};
 pub use finder::{Finder, Found};
 pub use transaction_id::{ParseTransactionIdError, TransactionId};
 
@@ -42,6 +42,9 @@ pub trait Driver: Send {
 
     /// Shows the short code on the phone and gives it for the screen here.
     fn show_code(&mut self) -> impl Future<Output = Result<ShortCode, PhoneError>> + Send;
+
+    /// A person has compared the short code on both sides: the phone is vouched for.
+    fn code_was_compared(&mut self);
 
     /// Draws attention for so long; zero ends it.
     fn attention(&mut self, time: Duration) -> impl Future<Output = Result<(), PhoneError>> + Send;
@@ -278,6 +281,8 @@ pub struct Settings {
 pub struct Preparation {
     /// The transaction, new or found again.
     pub transaction: TransactionId,
+    /// A pending transaction to be forgotten first.
+    pub gives_up: Option<TransactionId>,
     /// The user.
     pub user: SipAddress,
     /// The identity that was seen on the phone and may be replaced.

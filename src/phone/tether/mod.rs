@@ -62,11 +62,6 @@ impl Tether {
         Ok(Self { exchange, host, session: None, commitment: [0; 32], vouched: false })
     }
 
-    /// Says that a person has compared the short code on both sides: the phone is vouched for from now on.
-    pub fn code_was_compared(&mut self) {
-        self.vouched = true;
-    }
-
     /// Sends a request and gives the answers of all its operations; the first refusal is the error.
     async fn request(&mut self, operations: &[(Step, Operation)]) -> Result<Vec<Vec<u8>>, PhoneError> {
         let during = operations.first().map_or(Step::Look, |(step, _)| *step);
@@ -223,6 +218,10 @@ impl Driver for Tether {
         Ok(ShortCode::new(&hash, &nonce, &revealed.nonce))
     }
 
+    fn code_was_compared(&mut self) {
+        self.vouched = true;
+    }
+
     async fn attention(&mut self, time: Duration) -> Result<(), PhoneError> {
         let seconds = time.as_secs().min(120) as u8;
         self.one(Step::Look, Operation::Attention { seconds }).await.map(|_| ())
@@ -238,6 +237,9 @@ impl Driver for Tether {
         let clock_set = preparation.set_clock.and_then(|offset| OffsetDateTime::now_utc().checked_add(offset));
         if let Some(time) = clock_set {
             operations.push((Step::Clock, Operation::SetClock { time: time.unix_timestamp() }));
+        }
+        if let Some(pending) = preparation.gives_up {
+            operations.push((Step::Abort, Operation::Abort { id: (*pending.as_bytes()).into() }));
         }
         let replaces = preparation.replaces.map(|fingerprint| (*fingerprint.as_bytes()).into());
         operations.push((Step::Begin, Operation::Begin { id, user: common_name.clone(), replaces }));
