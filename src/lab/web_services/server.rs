@@ -1,0 +1,143 @@
+//! The listeners and their connections: TLS, HTTP/1.1, one task for each connection.
+
+use super::answer::{Answer, Call};
+use super::ntlm::Handshake;
+use super::record::Kind;
+use super::service::{Connection, Service};
+use super::{Options, WebServices, issuer_url};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+/// The longest request that is read; a real one has some 6 KiB.
+const LONGEST_REQUEST: usize = 1 << 20;
+
+/// The connection is closed instead of an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the lab hung up")]
+struct HungUp;
+
+pub(super) async fn start(options: Options) -> io::Result<WebServices> {
+    let https = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let http = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let (https_address, http_address) = (https.local_addr()?, http.local_addr()?);
+    let service = Arc::new(Service::new(options, https_address.port(), &issuer_url(http_address))?);
+    let tasks =
+        [tokio::spawn(serve_https(https, Arc::clone(&service))), tokio::spawn(serve_http(http, Arc::clone(&service)))];
+    Ok(WebServices { service, https: https_address, http: http_address, tasks })
+}
+
+async fn serve_https(listener: TcpListener, service: Arc<Service>) {
+    let numbers = AtomicU64::new(0);
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        while connections.try_join_next().is_some() {}
+        let service = Arc::clone(&service);
+        let number = numbers.fetch_add(1, Ordering::Relaxed) + 1;
+        connections.spawn(async move {
+            let Ok(tls) = TlsAcceptor::from(service.tls()).accept(stream).await else { return };
+            service.count(|counters| counters.connections += 1);
+            let connection = Arc::new(Connection { number, handshake: Mutex::new(Handshake::default()) });
+            let answer =
+                hyper::service::service_fn(|request| answer(Arc::clone(&service), Arc::clone(&connection), request));
+            let mut http = hyper::server::conn::http1::Builder::new();
+            // A connection that ends in an error is the client's or a fault's doing.
+            let _ = http.auto_date_header(false).serve_connection(TokioIo::new(tls), answer).await;
+        });
+    }
+}
+
+async fn answer(
+    service: Arc<Service>,
+    connection: Arc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, HungUp> {
+    let (head, body) = request.into_parts();
+    let body = Limited::new(body, LONGEST_REQUEST).collect().await.map_err(|_| HungUp)?.to_bytes();
+    let header = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::to_owned);
+    let call = Call {
+        method: head.method,
+        path: head.uri.path().to_owned(),
+        host: header(header::HOST).unwrap_or_default(),
+        action: header(header::HeaderName::from_static("soapaction")),
+        authorization: header(header::AUTHORIZATION),
+        cookie: header(header::COOKIE),
+        body: String::from_utf8(body.into()).unwrap_or_default(),
+    };
+    let answer = service.answer(&connection, &call).ok_or(HungUp)?;
+    if let Some(delay) = answer.delay {
+        tokio::time::sleep(delay).await;
+    }
+    Ok(response(answer))
+}
+
+fn response(answer: Answer) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(answer.body));
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in answer.headers {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}
+
+async fn serve_http(listener: TcpListener, service: Arc<Service>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        while connections.try_join_next().is_some() {}
+        let service = Arc::clone(&service);
+        connections.spawn(async move {
+            let answer = hyper::service::service_fn(|request: Request<Incoming>| {
+                let issuer = service.issuer_certificate(request.uri().path());
+                async move {
+                    let mut response = Response::new(Full::<Bytes>::from(issuer.clone().unwrap_or_default()));
+                    match issuer {
+                        Some(_) => {
+                            let kind = HeaderValue::from_static("application/pkix-cert");
+                            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+                        }
+                        None => *response.status_mut() = StatusCode::NOT_FOUND,
+                    }
+                    Ok::<_, Infallible>(response)
+                }
+            });
+            let stream = TokioIo::new(stream);
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(stream, answer).await;
+        });
+    }
+}
+
+impl Kind {
+    /// What a request to `path` is for; paths are of any case, as on IIS.
+    pub(super) fn of(path: &str) -> Self {
+        let is = |known: &str| path.eq_ignore_ascii_case(known);
+        if is(&format!("{}/mex", super::CERTPROV)) {
+            Self::CertProvMetadata
+        } else if is(&format!("{}/mex", super::STS)) {
+            Self::WebTicketMetadata
+        } else if is(super::STS) || is(super::STS_NTLM) {
+            Self::NtlmTicket
+        } else if is(super::PIN) {
+            Self::PinTicket
+        } else if is(super::PUBLISH) {
+            Self::Publish
+        } else if is(super::ISSUER) {
+            Self::IssuerDownload
+        } else {
+            Self::Other
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What the services know, and which of them answers a request.
+
+use super::answer::{AFFINITY, Answer, Call, http_date};
+use super::faults::{Faults, Settings, strikes};
+use super::ntlm::Handshake;
+use super::record::{Counters, Kind, Request};
+use super::store::Store;
+use super::users::User;
+use super::web_ticket::Tickets;
+use super::{Options, SERVER, mex};
+use crate::credential::SipAddress;
+use crate::lab::keys::random;
+use crate::lab::pki::{Pki, ServerFaults, WEB_HOST};
+use bytes::Bytes;
+use hyper::Method;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use uuid::Uuid;
+
+/// One TLS connection.
+pub(super) struct Connection {
+    pub(super) number: u64,
+    pub(super) handshake: Mutex<Handshake>,
+}
+
+/// The services and what they know.
+pub(super) struct Service {
+    pub(super) pki: Arc<Pki>,
+    pub(super) users: Vec<User>,
+    pub(super) store: Store,
+    pub(super) settings: Settings,
+    port: u16,
+    faults: Mutex<Faults>,
+    shown: Mutex<Shown>,
+    pub(super) tickets: Mutex<Tickets>,
+    pub(super) wrong_pins: Mutex<HashMap<SipAddress, u32>>,
+    seen: Mutex<(Vec<Request>, Counters)>,
+}
+
+struct Shown {
+    tls: Arc<rustls::ServerConfig>,
+    issuing: Bytes,
+}
+
+impl Service {
+    pub(super) fn new(options: Options, port: u16, issuer_url: &str) -> io::Result<Self> {
+        let shown = shown(&options.pki, &options.server_faults, issuer_url)?;
+        Ok(Self {
+            pki: options.pki,
+            users: options.users,
+            store: Store::default(),
+            settings: options.settings,
+            port,
+            faults: Mutex::default(),
+            shown: Mutex::new(shown),
+            tickets: Mutex::default(),
+            wrong_pins: Mutex::default(),
+            seen: Mutex::default(),
+        })
+    }
+
+    pub(super) fn present(&self, faults: &ServerFaults, issuer_url: &str) -> io::Result<()> {
+        let shown = shown(&self.pki, faults, issuer_url)?;
+        *locked(&self.shown) = shown;
+        Ok(())
+    }
+
+    pub(super) fn tls(&self) -> Arc<rustls::ServerConfig> {
+        Arc::clone(&locked(&self.shown).tls)
+    }
+
+    pub(super) fn faults(&self) -> MutexGuard<'_, Faults> {
+        locked(&self.faults)
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        locked(&self.seen).1.clone()
+    }
+
+    pub(super) fn requests(&self) -> Vec<Request> {
+        locked(&self.seen).0.clone()
+    }
+
+    pub(super) fn count(&self, change: impl FnOnce(&mut Counters)) {
+        change(&mut locked(&self.seen).1);
+    }
+
+    /// The issuing CA's certificate, if that is what is at `path`.
+    pub(super) fn issuer_certificate(&self, path: &str) -> Option<Bytes> {
+        let kind = Kind::of(path);
+        self.count(|counters| *counters.requests.entry(kind).or_default() += 1);
+        (kind == Kind::IssuerDownload).then(|| locked(&self.shown).issuing.clone())
+    }
+
+    /// The answer, or `None` to hang up.
+    pub(super) fn answer(&self, connection: &Connection, call: &Call) -> Option<Answer> {
+        let mut entry = Request {
+            connection: connection.number,
+            kind: Kind::of(&call.path),
+            user: None,
+            credential: None,
+            cookie: call.affinity().map(str::to_owned),
+            status: None,
+            refusal: None,
+        };
+        let answer = self.dispatch(connection, call, &mut entry).map(|answer| self.finish(answer, &entry));
+        entry.status = answer.as_ref().map(|answer| answer.status);
+        let mut seen = locked(&self.seen);
+        *seen.1.requests.entry(entry.kind).or_default() += 1;
+        seen.0.push(entry);
+        answer
+    }
+
+    fn dispatch(&self, connection: &Connection, call: &Call, entry: &mut Request) -> Option<Answer> {
+        if let Some((_, times)) = self.faults().hang_up.as_mut().filter(|(kind, _)| *kind == entry.kind)
+            && strikes(times)
+        {
+            return None;
+        }
+        let (get, post) = (call.method == Method::GET, call.method == Method::POST);
+        match entry.kind {
+            Kind::CertProvMetadata if get => Some(self.metadata(mex::certificate_provisioning(&self.origin(call)))),
+            Kind::WebTicketMetadata if get => Some(self.metadata(mex::web_ticket(&self.origin(call), &self.settings))),
+            Kind::NtlmTicket if post && self.windows_at(&call.path) => Some(self.ntlm_ticket(connection, call, entry)),
+            Kind::PinTicket if post && self.settings.pin => Some(self.pin_ticket(call, entry)),
+            Kind::Publish if post => self.publish(call, entry),
+            Kind::CertProvMetadata | Kind::WebTicketMetadata | Kind::Publish => Some(Answer::empty(405)),
+            Kind::NtlmTicket | Kind::PinTicket | Kind::IssuerDownload | Kind::Other => Some(Answer::empty(404)),
+        }
+    }
+
+    /// The headers that every answer has, and the faults that any answer may have.
+    fn finish(&self, answer: Answer, entry: &Request) -> Answer {
+        let faults = self.faults();
+        let hit = |fault: &Option<Kind>| *fault == Some(entry.kind);
+        let mut answer = answer
+            .with("x-ms-server-fqdn", SERVER)
+            .with("x-ms-correlation-id", Uuid::new_v4().to_string())
+            .with("x-content-type-options", "nosniff");
+        if !hit(&faults.no_date) {
+            answer = answer.with("date", http_date(faults.now()));
+        }
+        if entry.cookie.is_none() {
+            let value = format!("{AFFINITY}={:016x}; path=/; secure; HttpOnly", u64::from_be_bytes(random()));
+            answer = answer.with("set-cookie", value);
+        }
+        if faults.other_prefixes {
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            answer.body = (faults.spelling().respell)(text).into();
+        }
+        if hit(&faults.malformed) {
+            answer.body.truncate(answer.body.len() / 2);
+        }
+        if hit(&faults.huge) {
+            answer.body = [&answer.body[..], &vec![b' '; 8 << 20]].concat().into();
+        }
+        answer.delay = faults.slow.filter(|(kind, _)| *kind == entry.kind).map(|(_, delay)| delay);
+        answer
+    }
+
+    /// `https://` and the host the client called, if that is one of the lab's names.
+    pub(super) fn origin(&self, call: &Call) -> String {
+        let name = call.host.rsplit_once(':').map_or(call.host.as_str(), |(name, _)| name);
+        let own = [WEB_HOST, "localhost", "127.0.0.1", "[::1]"].iter().any(|own| own.eq_ignore_ascii_case(name));
+        if own { format!("https://{}", call.host) } else { format!("https://localhost:{}", self.port) }
+    }
+
+    fn metadata(&self, metadata: String) -> Answer {
+        let faults = self.faults();
+        let metadata = if faults.wrapped_metadata { mex::wrapped(&metadata) } else { metadata };
+        Answer::xml(200, format!("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n{metadata}"))
+    }
+}
+
+fn shown(pki: &Pki, faults: &ServerFaults, issuer_url: &str) -> io::Result<Shown> {
+    let identity = pki.server(faults, issuer_url);
+    let chain = identity.presented.into_iter().map(CertificateDer::from).collect();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(identity.key.to_vec()));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(io::Error::other)?;
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Shown { tls: Arc::new(tls), issuing: identity.issuing.into() })
+}
+
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

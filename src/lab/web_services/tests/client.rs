@@ -1,0 +1,291 @@
+//! A raw client for the tests: every byte of a message is the test's own to change.
+
+use crate::credential::KeyKind;
+use crate::lab::keys::Keys;
+use crate::lab::pki::{Pki, ServerFaults};
+use crate::lab::web_services::{Options, Settings, User, WebServices};
+use aws_lc_rs::{digest, hmac};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::SendRequest;
+use hyper::{HeaderMap, Request};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
+use secrecy::ExposeSecret;
+use sspi::{
+    AuthIdentityBuffers, BufferType, ClientRequestFlags, DataRepresentation, Ntlm, SecurityBuffer, Sspi, SspiImpl,
+};
+use std::sync::{Arc, LazyLock};
+
+pub(super) const DEVICE: &str = "34d859db-6585-5f91-a3b4-de853c15347d";
+static PKI: LazyLock<Arc<Pki>> = LazyLock::new(|| Arc::new(Pki::new(&Keys::recycled())));
+
+pub(super) async fn lab() -> WebServices {
+    lab_with(Settings::default()).await
+}
+
+/// A lab with Alice and Bob whose handshake carries the whole chain.
+pub(super) async fn lab_with(settings: Settings) -> WebServices {
+    let user = |sip: &str, number| User::new(sip.parse().unwrap(), number);
+    let users = vec![user("alice@contoso.example", "+12065551219"), user("bob@contoso.example", "+12065551220")];
+    let pki = Arc::clone(&PKI);
+    WebServices::start(Options { pki, users, settings, server_faults: ServerFaults::none() }).await.unwrap()
+}
+
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
+}
+
+impl Reply {
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The text of the first element of this local name.
+    pub(super) fn text(&self, name: &str) -> String {
+        let document = roxmltree::Document::parse(&self.body).unwrap();
+        let node = document.descendants().find(|node| node.tag_name().name() == name);
+        node.unwrap_or_else(|| panic!("no {name} in {}", self.body)).text().unwrap_or_default().trim().to_owned()
+    }
+
+    pub(super) fn bytes(&self, name: &str) -> Vec<u8> {
+        STANDARD.decode(self.text(name)).unwrap()
+    }
+}
+
+/// One TLS connection to the lab, called `localhost`.
+pub(super) struct Client {
+    http: SendRequest<Full<Bytes>>,
+    pub(super) cookie: Option<String>,
+    pub(super) origin: String,
+    host: String,
+}
+
+impl Client {
+    pub(super) async fn connect(lab: &WebServices) -> Self {
+        Self::try_connect(lab).await.unwrap()
+    }
+
+    pub(super) async fn try_connect(lab: &WebServices) -> std::io::Result<Self> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from(PKI.root_der())).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let tcp = tokio::net::TcpStream::connect(lab.address()).await?;
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let tls = connector.connect(ServerName::try_from("localhost").unwrap(), tcp).await?;
+        let (http, driver) = hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.unwrap();
+        tokio::spawn(driver);
+        let host = format!("localhost:{}", lab.address().port());
+        Ok(Self { http, cookie: None, origin: format!("https://{host}"), host })
+    }
+
+    pub(super) async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: String,
+    ) -> hyper::Result<Reply> {
+        let mut request = Request::builder().method(method).uri(path).header("host", &self.host);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(cookie) = &self.cookie {
+            request = request.header("cookie", cookie);
+        }
+        self.http.ready().await?;
+        let reply = self.http.send_request(request.body(Full::from(body)).unwrap()).await?;
+        let (head, body) = reply.into_parts();
+        if let Some(cookie) = head.headers.get("set-cookie") {
+            self.cookie = cookie.to_str().unwrap().split(';').next().map(str::to_owned);
+        }
+        let body = String::from_utf8(body.collect().await?.to_bytes().to_vec()).unwrap();
+        Ok(Reply { status: head.status.as_u16(), headers: head.headers, body })
+    }
+
+    pub(super) async fn get(&mut self, path: &str) -> Reply {
+        self.send("GET", path, &[], String::new()).await.unwrap()
+    }
+
+    /// One leg towards a web ticket.
+    pub(super) async fn rst(&mut self, path: &str, authorization: Option<&str>, body: String) -> Reply {
+        let action = "\"http://docs.oasis-open.org/ws-sx/ws-trust/200512/RST/Issue\"";
+        let headers = [("soapaction", action), ("authorization", authorization.unwrap_or_default())];
+        let headers = if authorization.is_some() { &headers[..] } else { &headers[..1] };
+        self.send("POST", path, headers, body).await.unwrap()
+    }
+
+    /// The whole NTLM handshake with this password; the last answer.
+    pub(super) async fn ntlm(&mut self, scheme: &str, login: &str, password: &str, body: String) -> Reply {
+        let path = "/WebTicket/WebTicketService.svc";
+        let (domain, name) = login.split_once('\\').unwrap_or(("", login));
+        let mut ntlm =
+            NtlmClient { ntlm: Ntlm::new(), identity: AuthIdentityBuffers::from_utf8(name, domain, password) };
+        let reply = self.rst(path, Some(&format!("{scheme} {}", ntlm.step(None))), String::new()).await;
+        assert_eq!(reply.status, 401);
+        let challenge = reply.header("www-authenticate").strip_prefix(&format!("{scheme} ")).unwrap().to_owned();
+        let authenticate = ntlm.step(Some(&STANDARD.decode(challenge).unwrap()));
+        self.rst(path, Some(&format!("{scheme} {authenticate}")), body).await
+    }
+
+    /// A web ticket for a user of the lab.
+    pub(super) async fn ticket(&mut self, user: &User) -> Ticket {
+        let body = self.rst_body(Some(&user.sip.uri()));
+        let reply = self.ntlm("NTLM", &user.login, user.password.expose_secret(), body).await;
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        Ticket::from(&reply)
+    }
+
+    pub(super) fn publish_address(&self) -> String {
+        format!("{}/CertProv/CertProvisioningService.svc/WebTicket_Proof_SHA1", self.origin)
+    }
+
+    pub(super) fn rst_body(&self, claim: Option<&str>) -> String {
+        rst_body(&self.publish_address(), claim, "")
+    }
+
+    pub(super) async fn publish(&mut self, body: String) -> hyper::Result<Reply> {
+        let action = "\"http://schemas.microsoft.com/OCS/AuthWebServices/GetAndPublishCert\"";
+        let path = "/CertProv/CertProvisioningService.svc/WebTicket_Proof_SHA1";
+        self.send("POST", path, &[("soapaction", action)], body).await
+    }
+}
+
+pub(super) fn rst_body(applies_to: &str, claim: Option<&str>, header: &str) -> String {
+    let claims = claim.map_or(String::new(), |claim| {
+        format!(
+            r#"<t:Claims Dialect="urn:component:Microsoft.Rtc.WebAuthentication.2010:authclaims"><c:ClaimType xmlns:c="http://schemas.xmlsoap.org/ws/2006/12/authorization" Uri="http://schemas.xmlsoap.org/ws/2005/05/identity/claims/uri" Optional="false"><c:Value>{claim}</c:Value></c:ClaimType></t:Claims>"#
+        )
+    });
+    let entropy = STANDARD.encode((0..32).collect::<Vec<u8>>());
+    format!(
+        r#"<S:Envelope xmlns:S="http://schemas.xmlsoap.org/soap/envelope/">{header}<S:Body><t:RequestSecurityToken xmlns:t="http://docs.oasis-open.org/ws-sx/ws-trust/200512" Context="c1"><t:TokenType>http://docs.oasis-open.org/wss/oasis-wss-saml-token-profile-1.1#SAMLV1.1</t:TokenType><t:RequestType>http://schemas.xmlsoap.org/ws/2005/02/trust/Issue</t:RequestType><p:AppliesTo xmlns:p="http://schemas.xmlsoap.org/ws/2004/09/policy"><a:EndpointReference xmlns:a="http://www.w3.org/2005/08/addressing"><a:Address>{applies_to}</a:Address></a:EndpointReference></p:AppliesTo>{claims}<t:Entropy><t:BinarySecret>{entropy}</t:BinarySecret></t:Entropy><t:KeyType>http://docs.oasis-open.org/ws-sx/ws-trust/200512/SymmetricKey</t:KeyType></t:RequestSecurityToken></S:Body></S:Envelope>"#
+    )
+}
+
+/// The PIN header of the LAB profile.
+pub(super) fn pin_header(number: &str, pin: &str) -> String {
+    format!(
+        r#"<S:Header><w:Security xmlns:w="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"><w:UsernameToken><w:Username>{number}</w:Username><w:Password>{pin}</w:Password></w:UsernameToken></w:Security></S:Header>"#
+    )
+}
+
+struct NtlmClient {
+    ntlm: Ntlm,
+    identity: AuthIdentityBuffers,
+}
+
+impl NtlmClient {
+    fn step(&mut self, challenge: Option<&[u8]>) -> String {
+        let mut identity = Some(self.identity.clone());
+        let mut input = [SecurityBuffer::new(challenge.unwrap_or_default().to_vec(), BufferType::Token)];
+        let mut output = [SecurityBuffer::new(Vec::new(), BufferType::Token)];
+        let mut builder = self
+            .ntlm
+            .initialize_security_context()
+            .with_credentials_handle(&mut identity)
+            .with_context_requirements(ClientRequestFlags::ALLOCATE_MEMORY)
+            .with_target_data_representation(DataRepresentation::Native)
+            .with_target_name("HTTP/localhost")
+            .with_input(&mut input)
+            .with_output(&mut output);
+        let mut ntlm = self.ntlm.clone();
+        ntlm.initialize_security_context_impl(&mut builder).unwrap().resolve_to_result().unwrap();
+        self.ntlm = ntlm;
+        STANDARD.encode(&output[0].buffer)
+    }
+}
+
+/// A web ticket as the client has it.
+#[derive(Clone)]
+pub(super) struct Ticket {
+    pub(super) assertion: String,
+    pub(super) id: String,
+    pub(super) key: Vec<u8>,
+    pub(super) created: String,
+    pub(super) expires: String,
+}
+
+impl Ticket {
+    pub(super) fn from(reply: &Reply) -> Self {
+        let document = roxmltree::Document::parse(&reply.body).unwrap();
+        let assertion = document.descendants().find(|node| node.tag_name().name() == "Assertion").unwrap();
+        let client: Vec<u8> = (0..32).collect();
+        Self {
+            assertion: reply.body[assertion.range()].to_owned(),
+            id: assertion.attribute("AssertionID").unwrap().to_owned(),
+            key: proof_key(&client, &reply.bytes("BinarySecret")),
+            created: reply.text("Created"),
+            expires: reply.text("Expires"),
+        }
+    }
+
+    pub(super) fn timestamp(&self) -> String {
+        format!(
+            r#"<wsu:Timestamp xmlns:wsu="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd" wsu:Id="timestamp"><wsu:Created>{}</wsu:Created><wsu:Expires>{}</wsu:Expires></wsu:Timestamp>"#,
+            self.created, self.expires
+        )
+    }
+
+    pub(super) fn signature(&self) -> String {
+        let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, self.timestamp().as_bytes());
+        let signed = format!(
+            r##"<SignedInfo xmlns="http://www.w3.org/2000/09/xmldsig#"><CanonicalizationMethod Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#"></CanonicalizationMethod><SignatureMethod Algorithm="http://www.w3.org/2000/09/xmldsig#hmac-sha1"></SignatureMethod><Reference URI="#timestamp"><Transforms><Transform Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#"></Transform></Transforms><DigestMethod Algorithm="http://www.w3.org/2000/09/xmldsig#sha1"></DigestMethod><DigestValue>{}</DigestValue></Reference></SignedInfo>"##,
+            STANDARD.encode(hash)
+        );
+        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &self.key);
+        let value = STANDARD.encode(hmac::sign(&key, signed.as_bytes()));
+        format!(
+            r#"<Signature xmlns="http://www.w3.org/2000/09/xmldsig#">{signed}<SignatureValue>{value}</SignatureValue><KeyInfo><wsse:SecurityTokenReference><wsse:KeyIdentifier ValueType="http://docs.oasis-open.org/wss/oasis-wss-saml-token-profile-1.0#SAMLAssertionID">{}</wsse:KeyIdentifier></wsse:SecurityTokenReference></KeyInfo></Signature>"#,
+            self.id
+        )
+    }
+
+    pub(super) fn security(&self) -> String {
+        format!("{}{}{}", self.timestamp(), self.assertion, self.signature())
+    }
+
+    /// A complete request.
+    pub(super) fn publish_body(&self, entity: &str, signing_request: &[u8]) -> String {
+        publish_body(&self.security(), entity, signing_request)
+    }
+}
+
+pub(super) fn publish_body(security: &str, entity: &str, signing_request: &[u8]) -> String {
+    let csr = STANDARD.encode(signing_request);
+    format!(
+        r#"<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/" xmlns:wsa="http://www.w3.org/2005/08/addressing" xmlns:wsse="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"><soap:Header><wsa:ReplyTo><wsa:Address>http://www.w3.org/2005/08/addressing/anonymous</wsa:Address></wsa:ReplyTo><wsa:MessageID>uuid:1</wsa:MessageID><wsse:Security>{security}</wsse:Security></soap:Header><soap:Body><GetAndPublishCert xmlns="http://schemas.microsoft.com/OCS/AuthWebServices/" xmlns:wst="http://docs.oasis-open.org/ws-sx/ws-trust/200512/" DeviceId="{{{DEVICE}}}" Entity="{entity}"><wst:RequestSecurityToken><wst:TokenType>http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-x509-token-profile-1.0#X509v3</wst:TokenType><wst:RequestType>http://docs.oasis-open.org/ws-sx/ws-trust/200512/Issue</wst:RequestType><wsse:BinarySecurityToken ValueType="http://schemas.microsoft.com/OCS/AuthWebServices.xsd#PKCS10" EncodingType="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd#Base64Binary">
+{csr}</wsse:BinarySecurityToken><wstep:RequestID xmlns:wstep="http://schemas.microsoft.com/windows/pki/2009/01/enrollment">r&amp;1</wstep:RequestID></wst:RequestSecurityToken></GetAndPublishCert></soap:Body></soap:Envelope>"#
+    )
+}
+
+/// P_SHA1 for 32 bytes, spelled out.
+fn proof_key(secret: &[u8], seed: &[u8]) -> Vec<u8> {
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret);
+    let mac = |data: &[&[u8]]| hmac::sign(&key, &data.concat()).as_ref().to_vec();
+    let a1 = mac(&[seed]);
+    let a2 = mac(&[&a1]);
+    let mut out = [mac(&[&a1, seed]), mac(&[&a2, seed])].concat();
+    out.truncate(32);
+    out
+}
+
+/// A PKCS#10 and the SubjectPublicKeyInfo in it.
+pub(super) fn signing_request(kind: KeyKind) -> (Vec<u8>, Vec<u8>) {
+    use rcgen::PublicKeyData as _;
+    let pkcs8 = Keys::recycled().take(kind);
+    let algorithm = if kind == KeyKind::P256 { &rcgen::PKCS_ECDSA_P256_SHA256 } else { &rcgen::PKCS_RSA_SHA256 };
+    let der = PrivatePkcs8KeyDer::from(pkcs8.as_slice());
+    let key = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&der, algorithm).unwrap();
+    let request = rcgen::CertificateParams::default().serialize_request(&key).unwrap();
+    (request.der().to_vec(), key.subject_public_key_info())
+}
