@@ -7,6 +7,8 @@
 mod diagnostics;
 mod error;
 mod http;
+#[cfg(test)]
+mod lab_tests;
 mod metadata;
 mod names;
 mod ntlm;
