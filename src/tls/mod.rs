@@ -9,6 +9,7 @@ mod chain;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub(crate) mod pkcs7;
 mod stream;
 mod trust;
 mod verifier;

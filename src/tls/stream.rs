@@ -307,7 +307,7 @@ impl AsyncWrite for Counted {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Authority, Sends};
+    use super::super::fixture::{Authority, Sends, certs_only};
     use super::*;
     use rustls::ServerConfig;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -400,6 +400,14 @@ mod tests {
         connector.connect(HOST, 443, &[], &traffic).await.unwrap();
         assert_eq!(traffic.connections(), 3);
         assert!(traffic.received() > 500 && traffic.sent() > 300);
+    }
+
+    #[tokio::test]
+    async fn a_fetched_issuer_may_come_as_pkcs7() {
+        let authority = Authority::new();
+        let issuer_at = serve_file(certs_only(&[authority.intermediate_der()])).await;
+        let address = serve(authority.server(&[HOST], Sends::OnlyItsOwn, Some(&issuer_at))).await;
+        connect(trusting(&authority), address, HOST).await.unwrap();
     }
 
     #[tokio::test]

@@ -109,6 +109,12 @@ impl Lines {
         self.chains.get(&place(url))
     }
 
+    /// Every stream is closed.
+    #[cfg(test)]
+    pub(super) fn all_closed(&self) -> bool {
+        self.lines.values().all(SendRequest::is_closed)
+    }
+
     /// Sends a request and reads its answer to the end.
     pub(super) async fn ask(&mut self, ask: Ask) -> Result<Answer, Unanswered> {
         let key = place(&ask.url);

@@ -241,6 +241,20 @@ async fn an_idle_connection_that_the_server_closed_is_opened_again_but_not_withi
 }
 
 #[tokio::test]
+async fn a_connection_closed_between_ticket_and_publication_is_opened_again_and_publishes_once() {
+    let peer = Peer::start(Service::default()).await;
+    let mut enrolment = pool(&peer, |_| {}).enrolment();
+    let ticket = enrolment.sign_in(&alice(), &ntlm(PASSWORD)).await.unwrap();
+    peer.cut.notify_waiters();
+    while !enrolment.lines.all_closed() {
+        tokio::task::yield_now().await;
+    }
+    enrolment.publish(&ticket, &publication()).await.unwrap();
+    assert_eq!(enrolment.cost().connections, 2);
+    assert_eq!(peer.requests.lock().unwrap().iter().filter(|r| r.contains("WebTicket_Proof")).count(), 1);
+}
+
+#[tokio::test]
 async fn a_bad_signing_request_is_found_before_anything_is_sent() {
     let peer = Peer::start(Service::default()).await;
     let mut enrolment = pool(&peer, |_| {}).enrolment();
