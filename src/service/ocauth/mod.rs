@@ -33,6 +33,7 @@ use crate::credential::{KeyKind, SipAddress};
 use http::{Answer, Ask, Lines, Repeat};
 use metadata::{MetadataError, Port};
 use pool::Known;
+use refused::Mark;
 use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -49,6 +50,8 @@ pub struct OcAuth {
     pool: Pool,
     lines: Lines,
     user: Option<SipAddress>,
+    /// The credential that the streams are signed in with.
+    credential: Option<Mark>,
 }
 
 /// What an enrolment has cost so far.
@@ -94,12 +97,21 @@ impl Enrolment for OcAuth {
         }
         let known = self.known().await?;
         self.pool.may_receive(&known.certprov.location, user)?;
+        let refused = self.pool.refused().clone();
+        let _turn = refused.turn(&mark).await;
+        if refused.contains(&mark) {
+            return Err(ServiceError::RefusedBefore);
+        }
+        // To the server a connection stays whom it was first signed in as, whatever login comes later.
+        if self.credential.replace(mark.clone()).is_some_and(|before| before != mark) {
+            self.lines.start_afresh();
+        }
         let result = match with {
             SignIn::Ntlm { login, password } => self.ticket_by_ntlm(&known, user, login, password).await,
             SignIn::Pin { number, pin } => self.ticket_by_pin(&known, user, number, pin).await,
         };
         if matches!(result, Err(ServiceError::CredentialRefused { .. })) {
-            self.pool.refused().remember(mark);
+            refused.remember(mark);
         }
         let issued = result?;
         match &issued.name {
@@ -172,7 +184,7 @@ impl Enrolment for OcAuth {
 impl OcAuth {
     pub(super) fn new(pool: Pool) -> Self {
         let lines = Lines::new(pool.connector());
-        Self { pool, lines, user: None }
+        Self { pool, lines, user: None, credential: None }
     }
 
     /// What it has cost so far.

@@ -199,6 +199,27 @@ async fn a_new_ticket_for_the_same_user_is_had_on_the_same_connection() {
 }
 
 #[tokio::test]
+async fn another_login_of_the_same_user_never_goes_over_the_first_ones_connection() {
+    let peer = Peer::start(Service::default()).await;
+    let mut enrolment = pool(&peer, |_| {}).enrolment();
+    enrolment.sign_in(&alice(), &ntlm(PASSWORD)).await.unwrap();
+    let upn = SignIn::Ntlm { login: "alice@contoso.example".to_owned(), password: "wrong".into() };
+    assert!(enrolment.sign_in(&alice(), &upn).await.unwrap_err().credential_refused());
+    assert_eq!(enrolment.cost().connections, 2);
+}
+
+#[tokio::test]
+async fn a_wrong_pin_given_to_several_phones_at_once_is_sent_once() {
+    let peer = Peer::start(Service::default()).await;
+    let pool = pool(&peer, |_| {});
+    pool.enrolment().survey().await.unwrap();
+    let wrong = pin("0000");
+    let (a, b, c) = tokio::join!(enrol(&pool, &wrong), enrol(&pool, &wrong), enrol(&pool, &wrong));
+    assert!([a, b, c].into_iter().all(|result| result.unwrap_err().credential_refused()));
+    assert_eq!(peer.count(), 3);
+}
+
+#[tokio::test]
 async fn errors_inside_an_ordinary_answer_are_decoded_with_their_class() {
     let busy = publish_error(Publishing::ErrorInfo(99006)).await;
     assert_eq!((busy.class(), busy.outcome_unknown()), (ErrorClass::Temporary, false));
