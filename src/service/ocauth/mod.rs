@@ -36,14 +36,14 @@ use pool::Known;
 use refused::Mark;
 use secrecy::SecretString;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use ticket::{Asker, Entropy, Issued};
 use time::OffsetDateTime;
 use url::Url;
 use zeroize::Zeroizing;
 
 /// A ticket is not used in its last minute: it could end on the way.
-const TICKET_MARGIN: Duration = Duration::from_secs(60);
+const TICKET_MARGIN: time::Duration = time::Duration::seconds(60);
 
 /// One user's enrolment at one pool.
 pub struct OcAuth {
@@ -115,7 +115,7 @@ impl Enrolment for OcAuth {
         }
         let issued = result?;
         match &issued.name {
-            Some(name) if name.parse::<SipAddress>().as_ref() != Ok(user) => {
+            Some(name) if !fits(name, user, with) => {
                 Err(ServiceError::NotThisUser { expected: user.clone(), named: diagnostics::one_line(name) })
             }
             None if matches!(with, SignIn::Pin { .. }) => Err(ServiceError::BadAnswer {
@@ -134,8 +134,9 @@ impl Enrolment for OcAuth {
         }
         let key = publish::requested_key(&publication.signing_request)
             .map_err(|problem| ServiceError::BadSigningRequest { problem })?;
-        let service_now = OffsetDateTime::now_utc() + time::Duration::seconds(self.pool.clock_offset_seconds());
-        if ticket.expires - TICKET_MARGIN <= service_now {
+        let service_now =
+            OffsetDateTime::now_utc().saturating_add(time::Duration::seconds(self.pool.clock_offset_seconds()));
+        if ticket.expires <= service_now.saturating_add(TICKET_MARGIN) {
             return Err(ServiceError::TicketRefused { diagnosis: None });
         }
         let known = self.known().await?;
@@ -317,6 +318,16 @@ impl OcAuth {
         let answer = self.lines.ask(ask).await.map_err(|unanswered| unanswered.error)?;
         self.pool.note_clock(answer.clock_offset);
         Ok(answer)
+    }
+}
+
+/// Whether the name in a ticket is the user's. By NTLM the claim has settled that, and a real assertion may name the
+/// account in another way; by PIN the name is the only word on who it is.
+fn fits(name: &str, user: &SipAddress, with: &SignIn) -> bool {
+    let is_sip = name.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("sip:"));
+    match with {
+        SignIn::Ntlm { .. } if !is_sip => true,
+        SignIn::Ntlm { .. } | SignIn::Pin { .. } => name.parse::<SipAddress>().as_ref() == Ok(user),
     }
 }
 

@@ -177,6 +177,14 @@ async fn a_ticket_for_somebody_else_is_not_used() {
     assert_eq!(error.to_string(), "the credential belongs to sip:bob@contoso.example, not to alice@contoso.example");
 }
 
+#[test]
+fn a_name_that_is_no_sip_address_settles_nothing_by_ntlm_and_everything_by_pin() {
+    let (ntlm, pin) = (ntlm(PASSWORD), pin(PIN));
+    assert!(fits("CONTOSO\\alice", &alice(), &ntlm) && fits("alice@corp.contoso.example", &alice(), &ntlm));
+    assert!(!fits("sip:bob@contoso.example", &alice(), &ntlm));
+    assert!(fits("sip:Alice@contoso.example", &alice(), &pin) && !fits("CONTOSO\\alice", &alice(), &pin));
+}
+
 #[tokio::test]
 async fn an_ended_ticket_is_not_sent_and_a_refused_one_asks_for_a_new_one() {
     let peer = Peer::start(Service { expires: "2026-01-01T00:00:00Z", ..Service::default() }).await;
