@@ -109,6 +109,12 @@ impl Lines {
         self.chains.get(&place(url))
     }
 
+    /// Closes the streams and drops the cookies: what comes next is somebody else to the server.
+    pub(super) fn start_afresh(&mut self) {
+        self.lines.clear();
+        self.cookies.clear();
+    }
+
     /// Every stream is closed.
     #[cfg(test)]
     pub(super) fn all_closed(&self) -> bool {
