@@ -114,4 +114,4 @@ pub struct Published {
     pub server: Option<String>,
 }
 
-pub use ocauth::ServiceError;
+pub use ocauth::{ErrorClass, ServiceError};

@@ -1,7 +1,7 @@
 //! Fetches an issuer's certificate from the address that a certificate names (AIA caIssuers, RFC 5280 4.2.2.1).
 //!
-//! What comes back is only a hint for finding a path; webpki judges it like anything else. DER and PEM are read;
-//! PKCS#7 (`.p7c`), which the RFC also allows, is not.
+//! What comes back is only a hint for finding a path; webpki judges it like anything else. DER, PEM and
+//! PKCS#7 (`.p7c`) are read.
 
 use super::trust::certificates;
 use rustls::pki_types::CertificateDer;

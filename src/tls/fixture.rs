@@ -82,8 +82,25 @@ fn ca(name: &str) -> CertificateParams {
 
 /// AuthorityInfoAccess with one caIssuers address.
 fn issuer_address(address: &str) -> CustomExtension {
-    let tlv = |tag: u8, content: &[u8]| [&[tag, u8::try_from(content.len()).unwrap()], content].concat();
     let method = [0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x02];
     let description = tlv(0x30, &[method.as_slice(), &tlv(0x86, address.as_bytes())].concat());
     CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 1], tlv(0x30, &description))
+}
+
+/// A PKCS#7 with nothing but certificates.
+pub(crate) fn certs_only(certificates: &[Vec<u8>]) -> Vec<u8> {
+    let oid = |last| tlv(0x06, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, last]);
+    let fields =
+        [tlv(0x02, &[1]), tlv(0x31, &[]), tlv(0x30, &oid(1)), tlv(0xa0, &certificates.concat()), tlv(0x31, &[])];
+    tlv(0x30, &[oid(2), tlv(0xa0, &tlv(0x30, &fields.concat()))].concat())
+}
+
+fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len();
+    let header = match length {
+        0..=0x7f => vec![tag, length as u8],
+        0x80..=0xff => vec![tag, 0x81, length as u8],
+        _ => vec![tag, 0x82, (length >> 8) as u8, length as u8],
+    };
+    [header.as_slice(), content].concat()
 }

@@ -9,11 +9,14 @@ mod chain;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub(crate) mod pkcs7;
 mod stream;
+mod traffic;
 mod trust;
 mod verifier;
 
 pub use chain::ServerChain;
 pub use error::{Distrust, TlsError};
-pub use stream::{Connector, Resolve, Stream, Traffic};
+pub use stream::{Connector, Resolve, Stream};
+pub use traffic::Traffic;
 pub use trust::{Trust, TrustError};

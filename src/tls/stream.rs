@@ -3,6 +3,7 @@
 use super::aia;
 use super::chain::{self, ServerChain};
 use super::error::{Distrust, TlsError};
+use super::traffic::{Counted, Traffic};
 use super::trust::Trust;
 use super::verifier::{Recorder, Seen};
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -10,7 +11,6 @@ use rustls::{AlertDescription, CertificateError, ClientConfig, Error};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -31,31 +31,6 @@ pub struct Resolve {
     pub port: u16,
     /// Where to connect instead.
     pub address: SocketAddr,
-}
-
-/// Bytes and connections, counted at the TCP socket.
-#[derive(Debug, Default)]
-pub struct Traffic {
-    received: AtomicU64,
-    sent: AtomicU64,
-    connections: AtomicU64,
-}
-
-impl Traffic {
-    /// Bytes read, TLS included.
-    pub fn received(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
-    }
-
-    /// Bytes written, TLS included.
-    pub fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
-    }
-
-    /// TLS connections begun, failed ones included.
-    pub fn connections(&self) -> u64 {
-        self.connections.load(Ordering::Relaxed)
-    }
 }
 
 /// Makes TLS connections by one trust. Intermediates that it had to fetch are remembered for the next connection.
@@ -149,8 +124,7 @@ impl Connector {
         config.resumption = rustls::client::Resumption::disabled();
 
         let tcp = self.dial(host, port).await?;
-        traffic.connections.fetch_add(1, Ordering::Relaxed);
-        let counted = Counted { tcp, traffic: traffic.clone() };
+        let counted = Counted::new(tcp, traffic.clone());
         let late = |_| self.timed_out(host, port, "TLS handshake");
         let connecting = TlsConnector::from(Arc::new(config)).connect(name, counted);
         match timeout(self.deadline, connecting).await.map_err(late)? {
@@ -271,43 +245,9 @@ impl AsyncWrite for Stream {
     }
 }
 
-#[derive(Debug)]
-struct Counted {
-    tcp: TcpStream,
-    traffic: Arc<Traffic>,
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.tcp).poll_read(cx, buf);
-        let read = buf.filled().len().saturating_sub(before);
-        self.traffic.received.fetch_add(read as u64, Ordering::Relaxed);
-        polled
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.tcp).poll_write(cx, buf);
-        if let Poll::Ready(Ok(written)) = &polled {
-            self.traffic.sent.fetch_add(*written as u64, Ordering::Relaxed);
-        }
-        polled
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Authority, Sends};
+    use super::super::fixture::{Authority, Sends, certs_only};
     use super::*;
     use rustls::ServerConfig;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -400,6 +340,14 @@ mod tests {
         connector.connect(HOST, 443, &[], &traffic).await.unwrap();
         assert_eq!(traffic.connections(), 3);
         assert!(traffic.received() > 500 && traffic.sent() > 300);
+    }
+
+    #[tokio::test]
+    async fn a_fetched_issuer_may_come_as_pkcs7() {
+        let authority = Authority::new();
+        let issuer_at = serve_file(certs_only(&[authority.intermediate_der()])).await;
+        let address = serve(authority.server(&[HOST], Sends::OnlyItsOwn, Some(&issuer_at))).await;
+        connect(trusting(&authority), address, HOST).await.unwrap();
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! Whom this computer trusts.
 
+use super::pkcs7;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
@@ -65,7 +66,7 @@ impl TrustError {
         match self {
             Self::Unreadable { .. } => "check the path given with --trust-anchor and that this user may read it",
             Self::TooLarge { .. } | Self::NoCertificate { .. } | Self::BadCertificate { .. } => {
-                "give a PEM or DER file with the CA certificates, as exported from the server or from the enterprise CA"
+                "give a PEM, DER or PKCS#7 file with the CA certificates, as exported from the server or from the enterprise CA"
             }
             Self::EmptySystemStore { .. } => {
                 "install the system's CA certificates (package ca-certificates), or name the CA with --trust-anchor"
@@ -100,7 +101,7 @@ impl Trust {
         Ok(trust)
     }
 
-    /// Adds the certificates of a PEM or DER file: self-signed ones become anchors, others known intermediates.
+    /// Adds the certificates of a PEM, DER or PKCS#7 (`.p7b`) file: self-signed ones become anchors, others known intermediates.
     pub fn add_file(&mut self, path: &Path) -> Result<(), TrustError> {
         let unreadable = |source| TrustError::Unreadable { path: path.to_owned(), source };
         if std::fs::metadata(path).map_err(unreadable)?.len() > MAX_FILE {
@@ -164,10 +165,10 @@ impl std::fmt::Debug for Trust {
     }
 }
 
-/// The certificates in PEM or DER bytes; an error names the place of the bad one, from 0.
+/// The certificates in PEM, DER or PKCS#7 bytes; an error names the place of the bad one, from 0.
 pub(super) fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, (usize, String)> {
     if bytes.first() == Some(&0x30) {
-        return Ok(vec![CertificateDer::from(bytes.to_vec())]);
+        return Ok(pkcs7::certificates(bytes).unwrap_or_else(|| vec![CertificateDer::from(bytes.to_vec())]));
     }
     let mut found = Vec::new();
     for item in CertificateDer::pem_slice_iter(bytes) {
@@ -182,7 +183,7 @@ pub(super) fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>,
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::Authority;
+    use super::super::fixture::{Authority, certs_only};
     use super::*;
     use proptest::prelude::*;
 
@@ -200,6 +201,11 @@ mod tests {
         std::fs::write(&path, authority.root_der()).unwrap();
         trust.add_file(&path).unwrap();
         assert_eq!(trust.anchors().len(), 2);
+
+        let path = directory.path().join("contoso.p7b");
+        std::fs::write(&path, certs_only(&[authority.root_der(), authority.intermediate_der()])).unwrap();
+        trust.add_file(&path).unwrap();
+        assert_eq!((trust.anchors().len(), trust.intermediates().len()), (3, 2));
     }
 
     #[test]

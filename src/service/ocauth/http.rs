@@ -109,6 +109,18 @@ impl Lines {
         self.chains.get(&place(url))
     }
 
+    /// Closes the streams and drops the cookies: what comes next is somebody else to the server.
+    pub(super) fn start_afresh(&mut self) {
+        self.lines.clear();
+        self.cookies.clear();
+    }
+
+    /// Every stream is closed.
+    #[cfg(test)]
+    pub(super) fn all_closed(&self) -> bool {
+        self.lines.values().all(SendRequest::is_closed)
+    }
+
     /// Sends a request and reads its answer to the end.
     pub(super) async fn ask(&mut self, ask: Ask) -> Result<Answer, Unanswered> {
         let key = place(&ask.url);

@@ -7,6 +7,8 @@
 mod diagnostics;
 mod error;
 mod http;
+#[cfg(test)]
+mod lab_tests;
 mod metadata;
 mod names;
 mod ntlm;
@@ -33,22 +35,25 @@ use crate::credential::{KeyKind, SipAddress};
 use http::{Answer, Ask, Lines, Repeat};
 use metadata::{MetadataError, Port};
 use pool::Known;
+use refused::Mark;
 use secrecy::SecretString;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use ticket::{Asker, Entropy, Issued};
 use time::OffsetDateTime;
 use url::Url;
 use zeroize::Zeroizing;
 
 /// A ticket is not used in its last minute: it could end on the way.
-const TICKET_MARGIN: Duration = Duration::from_secs(60);
+const TICKET_MARGIN: time::Duration = time::Duration::seconds(60);
 
 /// One user's enrolment at one pool.
 pub struct OcAuth {
     pool: Pool,
     lines: Lines,
     user: Option<SipAddress>,
+    /// The credential that the streams are signed in with.
+    credential: Option<Mark>,
 }
 
 /// What an enrolment has cost so far.
@@ -94,16 +99,25 @@ impl Enrolment for OcAuth {
         }
         let known = self.known().await?;
         self.pool.may_receive(&known.certprov.location, user)?;
+        let refused = self.pool.refused().clone();
+        let _turn = refused.turn(&mark).await;
+        if refused.contains(&mark) {
+            return Err(ServiceError::RefusedBefore);
+        }
+        // To the server a connection stays whom it was first signed in as, whatever login comes later.
+        if self.credential.replace(mark.clone()).is_some_and(|before| before != mark) {
+            self.lines.start_afresh();
+        }
         let result = match with {
             SignIn::Ntlm { login, password } => self.ticket_by_ntlm(&known, user, login, password).await,
             SignIn::Pin { number, pin } => self.ticket_by_pin(&known, user, number, pin).await,
         };
         if matches!(result, Err(ServiceError::CredentialRefused { .. })) {
-            self.pool.refused().remember(mark);
+            refused.remember(mark);
         }
         let issued = result?;
         match &issued.name {
-            Some(name) if name.parse::<SipAddress>().as_ref() != Ok(user) => {
+            Some(name) if !fits(name, user, with) => {
                 Err(ServiceError::NotThisUser { expected: user.clone(), named: diagnostics::one_line(name) })
             }
             None if matches!(with, SignIn::Pin { .. }) => Err(ServiceError::BadAnswer {
@@ -122,8 +136,9 @@ impl Enrolment for OcAuth {
         }
         let key = publish::requested_key(&publication.signing_request)
             .map_err(|problem| ServiceError::BadSigningRequest { problem })?;
-        let service_now = OffsetDateTime::now_utc() + time::Duration::seconds(self.pool.clock_offset_seconds());
-        if ticket.expires - TICKET_MARGIN <= service_now {
+        let service_now =
+            OffsetDateTime::now_utc().saturating_add(time::Duration::seconds(self.pool.clock_offset_seconds()));
+        if ticket.expires <= service_now.saturating_add(TICKET_MARGIN) {
             return Err(ServiceError::TicketRefused { diagnosis: None });
         }
         let known = self.known().await?;
@@ -172,7 +187,7 @@ impl Enrolment for OcAuth {
 impl OcAuth {
     pub(super) fn new(pool: Pool) -> Self {
         let lines = Lines::new(pool.connector());
-        Self { pool, lines, user: None }
+        Self { pool, lines, user: None, credential: None }
     }
 
     /// What it has cost so far.
@@ -305,6 +320,16 @@ impl OcAuth {
         let answer = self.lines.ask(ask).await.map_err(|unanswered| unanswered.error)?;
         self.pool.note_clock(answer.clock_offset);
         Ok(answer)
+    }
+}
+
+/// Whether the name in a ticket is the user's. By NTLM the claim has settled that, and a real assertion may name the
+/// account in another way; by PIN the name is the only word on who it is.
+fn fits(name: &str, user: &SipAddress, with: &SignIn) -> bool {
+    let is_sip = name.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("sip:"));
+    match with {
+        SignIn::Ntlm { .. } if !is_sip => true,
+        SignIn::Ntlm { .. } | SignIn::Pin { .. } => name.parse::<SipAddress>().as_ref() == Ok(user),
     }
 }
 

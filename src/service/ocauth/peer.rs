@@ -18,6 +18,7 @@ use sspi::{
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 use x509_parser::prelude::{FromDer, X509CertificationRequest};
 
@@ -70,6 +71,8 @@ pub(super) struct Peer {
     pub(super) authority: Authority,
     /// Method, path, cookie and authorization scheme of every request, in order.
     pub(super) requests: Arc<Mutex<Vec<String>>>,
+    /// Cuts the connections that are open now.
+    pub(super) cut: Arc<Notify>,
 }
 
 impl Peer {
@@ -81,9 +84,12 @@ impl Peer {
         let requests: Arc<Mutex<Vec<String>>> = Arc::default();
         let service = Arc::new(service);
         let log = requests.clone();
+        let cut = Arc::new(Notify::new());
+        let cutting = cut.clone();
         tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
                 let (acceptor, service, log) = (TlsAcceptor::from(config.clone()), service.clone(), log.clone());
+                let cut = cutting.clone();
                 tokio::spawn(async move {
                     let Ok(stream) = acceptor.accept(tcp).await else { return };
                     let connection = Arc::new(Mutex::new(Connection::default()));
@@ -106,12 +112,15 @@ impl Peer {
                             service.answer(&mut connection.lock().unwrap(), &head, &body)
                         }
                     });
-                    let _ =
-                        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+                    let server = hyper::server::conn::http1::Builder::new();
+                    tokio::select! {
+                        _ = server.serve_connection(TokioIo::new(stream), answer) => {}
+                        () = cut.notified() => {}
+                    }
                 });
             }
         });
-        Self { address, authority, requests }
+        Self { address, authority, requests, cut }
     }
 
     pub(super) fn trust(&self) -> Trust {

@@ -5,6 +5,7 @@ use super::names::{ACTION_PUBLISH, CERTPROV, WST_CERTPROV, WSTEP};
 use super::ticket::WebTicket;
 use super::xml::{BadMessage, ControlCharacter, child, children, escape, parse, text, text_of};
 use crate::service::Publication;
+use crate::tls::pkcs7;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use x509_parser::prelude::{FromDer, X509Certificate, X509CertificationRequest};
@@ -80,7 +81,7 @@ fn lines_of_76(der: &[u8]) -> String {
     lines
 }
 
-/// Reads the answer along its confirmed path; a PKCS#7 beside the certificate is left alone.
+/// Reads the answer along its confirmed path; a PKCS#7 beside the certificate gives what accompanies it.
 pub(super) fn read(bytes: &[u8]) -> Result<Answer, BadMessage> {
     let document = parse(text_of(bytes)?)?;
     let body = super::xml::body(&document)?;
@@ -95,11 +96,12 @@ pub(super) fn read(bytes: &[u8]) -> Result<Answer, BadMessage> {
         .and_then(|requested| child(requested, "BinarySecurityToken"))
         .ok_or(BadMessage::Missing("certificate"))?;
     let certificate = decode(&text(token)).map_err(|problem| BadMessage::BadValue { what: "certificate", problem })?;
-    // Only plain certificates: taking a PKCS#7 apart waits until a real answer with one has been seen.
-    let accompanying = children(response, "BinarySecurityToken")
-        .filter_map(|beside| decode(&text(beside)).ok())
-        .filter(|der| X509Certificate::from_der(der).is_ok_and(|(rest, _)| rest.is_empty()))
-        .collect();
+    let mut accompanying = Vec::new();
+    for der in children(response, "BinarySecurityToken").filter_map(|beside| decode(&text(beside)).ok()) {
+        if let Some(chain) = pkcs7::certificates(&der) {
+            accompanying.extend(chain.iter().map(|c| c.to_vec()).filter(|c| *c != certificate));
+        }
+    }
     Ok(Answer::Issued { certificate, accompanying })
 }
 
@@ -172,6 +174,18 @@ mod tests {
         assert_ne!(answer, with_pkcs7);
         let expected = Answer::Issued { certificate: b"certificate".to_vec(), accompanying: Vec::new() };
         assert_eq!(read(with_pkcs7.as_bytes()), Ok(expected));
+    }
+
+    #[test]
+    fn the_certificates_of_a_pkcs7_beside_it_accompany_the_certificate() {
+        let authority = crate::tls::fixture::Authority::new();
+        let own = authority.intermediate_der();
+        let bag = crate::tls::fixture::certs_only(&[authority.root_der(), own.clone()]);
+        let beside = format!("<BinarySecurityToken>{}</BinarySecurityToken>", STANDARD.encode(bag));
+        let answer = publish_answer(&own)
+            .replace("<wst:RequestedSecurityToken>", &format!("{beside}<wst:RequestedSecurityToken>"));
+        let expected = Answer::Issued { certificate: own, accompanying: vec![authority.root_der()] };
+        assert_eq!(read(answer.as_bytes()), Ok(expected));
     }
 
     #[test]

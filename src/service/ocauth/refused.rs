@@ -3,8 +3,9 @@
 
 use aws_lc_rs::{hmac, rand};
 use secrecy::{ExposeSecret, SecretString};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use tokio::sync::OwnedMutexGuard;
 
 /// Remembers refused credentials by a keyed hash; the key lives and dies with the process.
 #[derive(Clone)]
@@ -12,10 +13,12 @@ pub struct RefusedCredentials(Arc<Memory>);
 
 struct Memory {
     key: hmac::Key,
-    refused: Mutex<HashSet<Vec<u8>>>,
+    refused: Mutex<HashSet<Mark>>,
+    turns: Mutex<HashMap<Mark, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 /// A credential's keyed hash.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Mark(Vec<u8>);
 
 impl RefusedCredentials {
@@ -24,7 +27,7 @@ impl RefusedCredentials {
         let mut key = [0; 32];
         rand::fill(&mut key).expect("the system gives random bytes");
         let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
-        Self(Arc::new(Memory { key, refused: Mutex::default() }))
+        Self(Arc::new(Memory { key, refused: Mutex::default(), turns: Mutex::default() }))
     }
 
     /// The one memory of this process.
@@ -43,12 +46,22 @@ impl RefusedCredentials {
         Mark(context.sign().as_ref().to_vec())
     }
 
+    /// The turn to send this credential: several phones of one user must not all send the same wrong PIN at once.
+    pub(super) async fn turn(&self, mark: &Mark) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut turns = self.0.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.retain(|_, lock| Arc::strong_count(lock) > 1);
+            Arc::clone(turns.entry(mark.clone()).or_default())
+        };
+        lock.lock_owned().await
+    }
+
     pub(super) fn contains(&self, mark: &Mark) -> bool {
-        self.0.refused.lock().unwrap_or_else(PoisonError::into_inner).contains(&mark.0)
+        self.0.refused.lock().unwrap_or_else(PoisonError::into_inner).contains(mark)
     }
 
     pub(super) fn remember(&self, mark: Mark) {
-        self.0.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(mark.0);
+        self.0.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(mark);
     }
 }
 

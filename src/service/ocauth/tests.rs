@@ -177,6 +177,14 @@ async fn a_ticket_for_somebody_else_is_not_used() {
     assert_eq!(error.to_string(), "the credential belongs to sip:bob@contoso.example, not to alice@contoso.example");
 }
 
+#[test]
+fn a_name_that_is_no_sip_address_settles_nothing_by_ntlm_and_everything_by_pin() {
+    let (ntlm, pin) = (ntlm(PASSWORD), pin(PIN));
+    assert!(fits("CONTOSO\\alice", &alice(), &ntlm) && fits("alice@corp.contoso.example", &alice(), &ntlm));
+    assert!(!fits("sip:bob@contoso.example", &alice(), &ntlm));
+    assert!(fits("sip:Alice@contoso.example", &alice(), &pin) && !fits("CONTOSO\\alice", &alice(), &pin));
+}
+
 #[tokio::test]
 async fn an_ended_ticket_is_not_sent_and_a_refused_one_asks_for_a_new_one() {
     let peer = Peer::start(Service { expires: "2026-01-01T00:00:00Z", ..Service::default() }).await;
@@ -196,6 +204,27 @@ async fn a_new_ticket_for_the_same_user_is_had_on_the_same_connection() {
     let ticket = enrolment.sign_in(&alice(), &ntlm(PASSWORD)).await.unwrap();
     enrolment.publish(&ticket, &publication()).await.unwrap();
     assert_eq!((enrolment.cost().requests, enrolment.cost().connections), (7, 1));
+}
+
+#[tokio::test]
+async fn another_login_of_the_same_user_never_goes_over_the_first_ones_connection() {
+    let peer = Peer::start(Service::default()).await;
+    let mut enrolment = pool(&peer, |_| {}).enrolment();
+    enrolment.sign_in(&alice(), &ntlm(PASSWORD)).await.unwrap();
+    let upn = SignIn::Ntlm { login: "alice@contoso.example".to_owned(), password: "wrong".into() };
+    assert!(enrolment.sign_in(&alice(), &upn).await.unwrap_err().credential_refused());
+    assert_eq!(enrolment.cost().connections, 2);
+}
+
+#[tokio::test]
+async fn a_wrong_pin_given_to_several_phones_at_once_is_sent_once() {
+    let peer = Peer::start(Service::default()).await;
+    let pool = pool(&peer, |_| {});
+    pool.enrolment().survey().await.unwrap();
+    let wrong = pin("0000");
+    let (a, b, c) = tokio::join!(enrol(&pool, &wrong), enrol(&pool, &wrong), enrol(&pool, &wrong));
+    assert!([a, b, c].into_iter().all(|result| result.unwrap_err().credential_refused()));
+    assert_eq!(peer.count(), 3);
 }
 
 #[tokio::test]
@@ -238,6 +267,20 @@ async fn an_idle_connection_that_the_server_closed_is_opened_again_but_not_withi
     assert!(matches!(error, ServiceError::Lost { .. }), "{error}");
     assert_eq!(error.class(), ErrorClass::Temporary);
     assert_eq!(peer.count(), 5);
+}
+
+#[tokio::test]
+async fn a_connection_closed_between_ticket_and_publication_is_opened_again_and_publishes_once() {
+    let peer = Peer::start(Service::default()).await;
+    let mut enrolment = pool(&peer, |_| {}).enrolment();
+    let ticket = enrolment.sign_in(&alice(), &ntlm(PASSWORD)).await.unwrap();
+    peer.cut.notify_waiters();
+    while !enrolment.lines.all_closed() {
+        tokio::task::yield_now().await;
+    }
+    enrolment.publish(&ticket, &publication()).await.unwrap();
+    assert_eq!(enrolment.cost().connections, 2);
+    assert_eq!(peer.requests.lock().unwrap().iter().filter(|r| r.contains("WebTicket_Proof")).count(), 1);
 }
 
 #[tokio::test]
