@@ -5,6 +5,7 @@
 //! everybody else meanwhile. A device is imported whole, so claiming one interface claims them all.
 
 mod connection;
+mod exchange;
 mod wire;
 
 use std::io;
@@ -15,7 +16,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use self::connection::{Connection, Transfer};
+use self::connection::Connection;
+use self::exchange::Request;
 use self::wire::Exported;
 use super::attached::{Attached, Strings};
 use super::descriptor::{self, Configuration, DeviceDescriptor};
@@ -192,15 +194,8 @@ impl Opening {
             length,
         };
         self.counters.control += 1;
-        let transfer = Transfer {
-            endpoint: 0x80,
-            setup: request.setup(),
-            data: &[],
-            asked: length.into(),
-            interval: 0,
-            during: Doing::ReadingDescriptors,
-        };
-        let bytes = self.connection.transfer(transfer, STANDARD_REQUEST).await?;
+        let request = Request { endpoint: 0x80, setup: request.setup(), data: &[], asked: length.into(), interval: 0 };
+        let bytes = self.connection.transfer(request, Doing::ReadingDescriptors, STANDARD_REQUEST).await?;
         self.counters.bytes_in += bytes.len() as u64;
         Ok(bytes)
     }
@@ -228,8 +223,8 @@ async fn control_out(
 ) -> Result<(), UsbError> {
     let too_long = || UsbError::Missing { at: at.clone(), missing: Missing::ControlRoom(request.data.len()) };
     let setup = request.setup().ok_or_else(too_long)?;
-    let transfer = Transfer { endpoint: 0x00, setup, data: request.data, asked: 0, interval: 0, during };
-    connection.transfer(transfer, deadline).await.map(drop)
+    let request = Request { endpoint: 0x00, setup, data: request.data, asked: 0, interval: 0 };
+    connection.transfer(request, during, deadline).await.map(drop)
 }
 
 impl Device {
@@ -239,15 +234,9 @@ impl Device {
         during: Doing,
         deadline: Duration,
     ) -> Result<Vec<u8>, UsbError> {
-        let transfer = Transfer {
-            endpoint: 0x80,
-            setup: request.setup(),
-            data: &[],
-            asked: request.length.into(),
-            interval: 0,
-            during,
-        };
-        self.connection.transfer(transfer, deadline).await.map(Vec::from)
+        let request =
+            Request { endpoint: 0x80, setup: request.setup(), data: &[], asked: request.length.into(), interval: 0 };
+        self.connection.transfer(request, during, deadline).await.map(Vec::from)
     }
 
     pub(super) async fn control_out(
@@ -268,8 +257,8 @@ impl Device {
         deadline: Duration,
     ) -> Result<Vec<u8>, UsbError> {
         let Endpoint { address, interval, .. } = endpoint;
-        let transfer = Transfer { endpoint: address, setup: [0; 8], data: &[], asked, interval, during };
-        self.connection.transfer(transfer, deadline).await.map(Vec::from)
+        let request = Request { endpoint: address, setup: [0; 8], data: &[], asked, interval };
+        self.connection.transfer(request, during, deadline).await.map(Vec::from)
     }
 
     pub(super) async fn write(
@@ -280,7 +269,7 @@ impl Device {
         deadline: Duration,
     ) -> Result<(), UsbError> {
         let Endpoint { address, interval, .. } = endpoint;
-        let transfer = Transfer { endpoint: address, setup: [0; 8], data, asked: 0, interval, during };
-        self.connection.transfer(transfer, deadline).await.map(drop)
+        let request = Request { endpoint: address, setup: [0; 8], data, asked: 0, interval };
+        self.connection.transfer(request, during, deadline).await.map(drop)
     }
 }
