@@ -112,6 +112,34 @@ impl Usb {
         }
     }
 
+    /// Chooses the one candidate that `selector` names, as [`choose`] does, and reads serials where they are needed for it.
+    ///
+    /// Over USB/IP that imports each candidate for a moment, and only for [`Selector::Serial`].
+    ///
+    /// # Errors
+    ///
+    /// As [`choose`]. Where none fits but the serial of one could not be read, as it is in use, that error.
+    pub async fn select(
+        &self,
+        mut candidates: Vec<Attached>,
+        selector: Option<&Selector>,
+        mac: impl Fn(&Attached) -> Option<MacAddress>,
+    ) -> Result<Attached, UsbError> {
+        let mut unread = None;
+        if let (Backend::UsbIp(_), Some(Selector::Serial(_))) = (&self.backend, selector) {
+            for candidate in &mut candidates {
+                match self.strings(candidate).await {
+                    Ok(strings) => candidate.strings = strings,
+                    Err(error) => unread = Some(error),
+                }
+            }
+        }
+        match (choose(&candidates, selector, mac), unread) {
+            (Err(UsbError::NotFound { .. }), Some(error)) => Err(error),
+            (chosen, _) => chosen.cloned(),
+        }
+    }
+
     /// What a listed device says about itself in words.
     ///
     /// On this computer the list has it already. Over USB/IP the device is imported for it, so it must not be in use,

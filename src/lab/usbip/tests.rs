@@ -66,6 +66,26 @@ async fn a_list_says_where_a_device_is_and_what_it_is_but_not_its_serial() {
 }
 
 #[tokio::test]
+async fn a_serial_is_read_only_when_it_is_asked_for() {
+    let (exporter, usb) = bench(&["4711", "4712", "4712"]).await;
+    let devices = usb.list().await.unwrap();
+    let select = |selector: &str| {
+        let (usb, devices, selector) = (usb.clone(), devices.clone(), selector.parse().unwrap());
+        async move { usb.select(devices, Some(&selector), |_| None).await }
+    };
+    let port = format!("port:{}", devices[1].slot);
+    assert_eq!(select(&port).await.unwrap().slot, devices[1].slot);
+    assert_eq!(exporter.transfers("1-1"), 0);
+    assert_eq!(select("serial:4711").await.unwrap().slot, devices[0].slot);
+    assert!(
+        matches!(select("serial:4712").await, Err(UsbError::Ambiguous { candidates, .. }) if candidates.len() == 2)
+    );
+    assert!(matches!(select("serial:4713").await, Err(UsbError::NotFound { .. })));
+    let _link = usb.open(&devices[0], 0).await.unwrap();
+    assert!(matches!(select("serial:4711").await, Err(UsbError::Busy { .. })));
+}
+
+#[tokio::test]
 async fn a_transfer_comes_back_whole_whatever_its_length() {
     let (_exporter, usb) = bench(&["4711"]).await;
     let mut link = open(&usb).await;
@@ -426,7 +446,7 @@ impl Raw {
         (words, bytes.split_off(48))
     }
 
-    async fn is_closed(mut self) -> bool {
+    async fn ends(mut self) -> bool {
         matches!(self.0.read(&mut [0; 1]).await, Ok(0) | Err(_))
     }
 }
@@ -486,10 +506,10 @@ async fn a_device_in_use_and_one_that_is_not_there_are_refused_with_different_wo
     let (raw, _) = Raw::configured(&exporter).await;
     let (second, reply) = Raw::import(&exporter, "1-1").await;
     assert_eq!(reply, [0x01, 0x11, 0x00, 0x03, 0, 0, 0, 2]);
-    assert!(second.is_closed().await);
+    assert!(second.ends().await);
     let (unknown, reply) = Raw::import(&exporter, "9-9").await;
     assert_eq!(reply, [0x01, 0x11, 0x00, 0x03, 0, 0, 0, 4]);
-    assert!(unknown.is_closed().await);
+    assert!(unknown.ends().await);
     drop(raw);
 }
 
@@ -503,11 +523,11 @@ async fn a_host_that_keeps_to_no_rule_is_shown_out_and_the_device_is_free() {
             1 => raw.submit(2, device + 1, BULK_IN, 512, [0; 8], b"").await,
             _ => raw.submit(2, device, BULK_IN, u32::MAX, [0; 8], b"").await,
         }
-        assert!(raw.is_closed().await, "{nonsense}");
+        assert!(raw.ends().await, "{nonsense}");
     }
     let mut stranger = TcpStream::connect(exporter.address()).await.unwrap();
     stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-    assert!(Raw(stranger).is_closed().await);
+    assert!(Raw(stranger).ends().await);
     assert_eq!(echo(&mut open(&usb).await, b"hello").await.unwrap(), b"hello");
 }
 

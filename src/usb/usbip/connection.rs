@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::super::error::{Doing, UsbError, Where};
+use super::super::transfer::end_of;
 use super::exchange::{Event, Exchange, Request};
 use super::wire::{HEADER, Violation};
 
@@ -52,7 +53,7 @@ impl Connection {
         during: Doing,
         deadline: Duration,
     ) -> Result<Bytes, UsbError> {
-        let until = Instant::now() + deadline;
+        let until = end_of(deadline);
         if self.ended {
             return Err(UsbError::Unplugged { at: self.at.clone(), during });
         }
@@ -318,6 +319,13 @@ mod tests {
         peer.write_all(&answer(3, 1, 0, 10, b"half")).await.unwrap();
         drop(peer);
         assert!(matches!(connection.transfer(READ, DURING, SOON).await, Err(UsbError::Unplugged { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_deadline_without_end_is_no_mistake() {
+        let (mut connection, mut peer) = wires().await;
+        peer.write_all(&answer(3, 1, 0, 4, b"data")).await.unwrap();
+        assert_eq!(connection.transfer(READ, DURING, Duration::MAX).await.unwrap(), "data");
     }
 
     #[tokio::test]

@@ -273,3 +273,52 @@ impl Device {
         self.connection.transfer(request, during, deadline).await.map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Asks for a list of a server that answers `reply` and closes, or stays where there is no reply.
+    async fn asked(reply: Option<Vec<u8>>) -> Result<Vec<Attached>, UsbError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().into();
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 8];
+            stream.read_exact(&mut request).await.unwrap();
+            assert_eq!(request, [0x01, 0x11, 0x80, 0x05, 0, 0, 0, 0]);
+            if let Some(reply) = reply {
+                stream.write_all(&reply).await.unwrap();
+            }
+        };
+        tokio::join!(server, list(&host)).1
+    }
+
+    #[tokio::test]
+    async fn a_list_that_is_none_is_named_for_what_it_is() {
+        let other = asked(Some(b"SSH-2.0-OpenSSH".to_vec())).await.unwrap_err();
+        assert!(matches!(other, UsbError::Protocol { source: Violation::Version { .. }, .. }), "{other}");
+        let endless = [&[1, 17, 0, 5, 0, 0, 0, 0, 0, 0, 15, 255], &[0; 2000][..]].concat();
+        let nameless = asked(Some(endless)).await.unwrap_err();
+        assert!(matches!(nameless, UsbError::Protocol { source: Violation::Device, .. }), "{nameless}");
+        let short = asked(Some(vec![1, 17, 0, 5, 0, 0])).await.unwrap_err();
+        assert!(matches!(short, UsbError::Protocol { source: Violation::Truncated, .. }), "{short}");
+        let mute = asked(None).await.unwrap_err();
+        assert!(matches!(mute, UsbError::Protocol { .. } | UsbError::Unreachable { .. }), "{mute}");
+        assert_eq!(asked(Some(vec![1, 17, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0])).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_accepts_and_says_nothing_is_silent_not_unreachable() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let until = Instant::now() + Duration::from_millis(5);
+        let at = Where::Host(listener.local_addr().unwrap().into());
+        let request = wire::list_request();
+        let asked =
+            ask(&mut stream, &request, &mut BytesMut::new(), wire::device_list, at, Doing::Listing, until).await;
+        assert!(matches!(asked, Err(UsbError::Silent { .. })));
+    }
+}
