@@ -234,22 +234,33 @@ async fn complete<Kind: BulkOrInterrupt, Direction: EndpointDirection>(
 ) -> Result<Completion, UsbError> {
     let until = end_of(deadline);
     let stuck = || UsbError::TimedOut { at: at.clone(), during, after: deadline };
-    // A transfer whose future was dropped is still there, and would take the data of this one.
-    endpoint.cancel_all();
+    // A transfer whose future was dropped is withdrawn, but still there.
     while endpoint.pending() > 0 {
         timeout_at(until, endpoint.next_complete()).await.map_err(|_| stuck())?;
     }
     endpoint.submit(buffer);
-    let completion = match timeout_at(until, endpoint.next_complete()).await {
+    let flight = Flight(endpoint);
+    let completion = match timeout_at(until, flight.0.next_complete()).await {
         Ok(completion) => completion,
         Err(_) => {
-            endpoint.cancel_all();
-            timeout(WITHDRAWAL, endpoint.next_complete()).await.map_err(|_| stuck())?
+            flight.0.cancel_all();
+            timeout(WITHDRAWAL, flight.0.next_complete()).await.map_err(|_| stuck())?
         }
     };
     match completion.status {
         Ok(()) => Ok(completion),
         Err(error) => Err(transfer_failure(error, at.clone(), during, deadline)),
+    }
+}
+
+/// Withdraws a transfer at once when nobody waits for it any more: it would take the data of the next.
+struct Flight<'a, Kind: BulkOrInterrupt, Direction: EndpointDirection>(&'a mut nusb::Endpoint<Kind, Direction>);
+
+impl<Kind: BulkOrInterrupt, Direction: EndpointDirection> Drop for Flight<'_, Kind, Direction> {
+    fn drop(&mut self) {
+        if self.0.pending() > 0 {
+            self.0.cancel_all();
+        }
     }
 }
 
