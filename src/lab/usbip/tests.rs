@@ -60,7 +60,9 @@ async fn a_list_says_where_a_device_is_and_what_it_is_but_not_its_serial() {
     assert_eq!((device.interfaces[0].class, device.interfaces[0].subclass), (0xff, 0x54));
     assert_eq!(device.strings.serial, None);
 
-    let strings = usb.strings(&devices[1]).await.unwrap();
+    let inspected = usb.inspect(&devices[1]).await.unwrap();
+    assert_eq!(inspected.interfaces, devices[1].interfaces);
+    let strings = inspected.strings;
     assert_eq!(strings.product.as_deref(), Some("Echo ☎"));
     assert_eq!(strings.serial.as_deref(), Some("4712"));
 }

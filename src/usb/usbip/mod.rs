@@ -72,7 +72,7 @@ pub(super) struct Device {
     pub(super) counters: Counters,
 }
 
-/// Imports a device, reads what it says about itself and sets its configuration where none is active.
+/// Imports a device, reads what it says about itself and sets its configuration.
 pub(super) async fn open(host: &UsbIpHost, attached: &Attached) -> Result<Device, UsbError> {
     let slot = &attached.slot;
     let at = || Where::Port(slot.clone());
@@ -100,9 +100,9 @@ pub(super) async fn open(host: &UsbIpHost, attached: &Attached) -> Result<Device
     let total = Configuration::total_length(&head).map_err(malformed)?;
     let whole = opened.descriptor(descriptor::CONFIGURATION, total).await?;
     let configuration = Configuration::parse(&whole).map_err(malformed)?;
-    if exported.configuration == 0 {
-        opened.configure(configuration.value).await?;
-    }
+    // Always, as a kernel does: what the import reply says of the active configuration may be old (seen with Linux' usbipd,
+    // which reads it when it makes a list), and halts that the last host left behind end with it.
+    opened.configure(configuration.value).await?;
     let Opening { connection, counters, .. } = opened;
     Ok(Device { connection, descriptor: device, configuration, counters })
 }
