@@ -89,7 +89,9 @@ impl Finder {
             }
             Some(Selector::Serial(_)) => {
                 for phone in found.iter_mut().filter(|phone| phone.attached.strings.serial.is_none()) {
-                    phone.attached.strings = self.usb.strings(&phone.attached).await.unwrap_or_default();
+                    if let Ok(inspected) = self.usb.inspect(&phone.attached).await {
+                        phone.attached = inspected;
+                    }
                 }
             }
             Some(Selector::Mac(_)) => {
