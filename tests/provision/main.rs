@@ -1,0 +1,4 @@
+//! What provisioning promises, on a lab: real USB transfers, real HTTPS and SOAP, a real database.
+
+mod bench;
+mod promises;
