@@ -6,8 +6,8 @@ use super::{Failure, Job, Operator, Outcome, Plan, ProvisionError, Receipt, Stop
 use crate::credential::{Certificate, KeyKind, Remedy, SigningRequest, UserView, judge_user_certificate};
 use crate::ledger::{self, JobNumber, JobStarted, Ledger, TransactionView};
 use crate::phone::{
-    Authenticity, Consent, ConsentWanted, Driver, Identity, PendingTransaction, PhoneState, Preparation, ServerTrust,
-    Settings, TransactionId,
+    Authenticity, Consent, ConsentWanted, Driver, Identity, PendingTransaction, PhoneError, PhoneState, Preparation,
+    ServerTrust, Settings, TransactionId,
 };
 use crate::service::{Enrolment, Publication, SignIn, Survey, Ticket};
 use std::time::{Duration, Instant};
@@ -438,7 +438,17 @@ impl<O: Operator> Story<'_, O> {
         self.record.write(ledger::Event::TransactionBegun { transaction: id, device, user }).await?;
 
         let started = self.began(Stage::Request, "the phone makes its key");
-        let prepared = self.until_stopped(phone.prepare(&preparation)).await??;
+        let prepared = match self.until_stopped(phone.prepare(&preparation)).await? {
+            Ok(prepared) => prepared,
+            Err(error @ (PhoneError::Request(_) | PhoneError::WrongRequest(_))) => {
+                // The phone gives the same request for ever: it has to forget it, or no later try can do better.
+                phone.abort(id).await?;
+                let reason = "the signing request is not acceptable".into();
+                self.record.write(ledger::Event::Aborted { transaction: id, reason }).await?;
+                return Err(error.into());
+            }
+            Err(error) => return Err(error.into()),
+        };
         let clock = match (prepared.clock_set, met.state.clock) {
             (Some(after), before) => {
                 let shown = before.map_or_else(|| "was not set".into(), |before| format!("was {}", date(before)));

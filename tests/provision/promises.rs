@@ -31,7 +31,7 @@ async fn a_phone_fresh_from_its_box_gets_identity_trust_and_time_and_proves_it()
 
 #[tokio::test]
 async fn a_whole_job_takes_eight_exchanges_and_a_warm_enrolment_four_requests_or_two_with_a_pin() {
-    let bench = Bench::with_phones(2).await;
+    let bench = Bench::new().await;
     let receipt = bench.done().await;
     assert!(receipt.traffic.exchanges <= 8, "{:?}", receipt.traffic);
 

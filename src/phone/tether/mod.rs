@@ -255,9 +255,7 @@ impl Driver for Tether {
         let request: DerMap = read(request, Step::SigningRequest)?;
         let request = SigningRequest::from_der(&request.der).map_err(PhoneError::Request)?;
         let expected = Expected { kind: preparation.key, common_name: &common_name };
-        request
-            .check(&expected)
-            .map_err(|error| PhoneError::Protocol { during: Step::SigningRequest, what: error.to_string() })?;
+        request.check(&expected).map_err(PhoneError::WrongRequest)?;
         if request.key_id().as_bytes() != &*made.key {
             let what = "its request holds another key than the one it made".into();
             return Err(PhoneError::Protocol { during: Step::SigningRequest, what });
