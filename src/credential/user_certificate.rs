@@ -21,7 +21,7 @@ pub struct UserView<'a> {
     pub user: &'a SipAddress,
     /// The clock to judge by.
     pub clock: OffsetDateTime,
-    /// How far that clock may be off, and how far the service's.
+    /// How far that clock may be behind the service's: the certificate may begin so much later.
     pub allowance: Duration,
     /// How much longer than now it must be valid. One hour is what a known client asks for
     /// (confirmed: SIPE, sipe_certificate_tls_dsk_find).

@@ -6,3 +6,276 @@ pub mod phone;
 pub mod pki;
 pub mod usbip;
 pub mod web_services;
+
+use crate::credential::{Fingerprint, KeyKind, SipAddress};
+use keys::Keys;
+use phone::{KeyMaker, PhoneMaterial, VirtualPhone};
+use pki::{Maker, Pki};
+use secrecy::ExposeSecret;
+use serde::Serialize;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tempfile::TempDir;
+use usbip::Exporter;
+use web_services::{Options, User, WebServices};
+
+/// What a lab is made of.
+#[derive(Debug, Clone)]
+pub struct LabOptions {
+    /// How many phones are plugged in: on `1-1`, `1-2` and so on, at most 99.
+    pub phones: u8,
+    /// Whether every key is new. Tests take a handful of keys in turn instead: they are fast, and nobody's secret.
+    pub fresh_keys: bool,
+    /// How long making a key seems to take a phone, beside what it takes.
+    pub key_delay: Duration,
+}
+
+impl Default for LabOptions {
+    fn default() -> Self {
+        Self { phones: 1, fresh_keys: true, key_delay: Duration::ZERO }
+    }
+}
+
+/// A running lab on loopback. All of it ends when this is dropped.
+pub struct Lab {
+    keys: Keys,
+    maker: Maker,
+    root: Vec<u8>,
+    web: WebServices,
+    exporter: Exporter,
+    phones: Vec<(String, VirtualPhone)>,
+    folder: TempDir,
+}
+
+/// What a script needs to use the lab from outside: one line of `tethercert lab --json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Ready {
+    /// Always true.
+    pub lab: bool,
+    /// The certificate provisioning service, by a name that resolves everywhere.
+    pub certprov_url: String,
+    /// File with the root of the server chain, PEM.
+    pub trust_anchor: PathBuf,
+    /// `host:port` of the USB/IP server.
+    pub usbip: String,
+    /// Folder with the definition of the lab's phones, which names their maker's root.
+    pub drivers: PathBuf,
+    /// Who can be enrolled.
+    pub users: Vec<ReadyUser>,
+    /// What is plugged in.
+    pub phones: Vec<ReadyPhone>,
+}
+
+/// A user of the lab.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReadyUser {
+    /// `alice@contoso.example`.
+    pub user: SipAddress,
+    /// `CONTOSO\alice`.
+    pub login: String,
+    /// File with the password.
+    pub password_file: PathBuf,
+    /// Phone number.
+    pub phone_number: String,
+    /// File with the PIN.
+    pub pin_file: PathBuf,
+}
+
+/// A phone of the lab.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReadyPhone {
+    /// Bus id at the USB/IP server.
+    pub bus_id: String,
+    /// Selector.
+    pub device: String,
+    /// Model.
+    pub model: String,
+    /// Serial number.
+    pub serial: String,
+    /// MAC address.
+    pub mac: String,
+    /// Device UUID.
+    pub device_uuid: uuid::Uuid,
+}
+
+impl Lab {
+    /// Starts Web Services, a USB/IP server and phones on free ports of 127.0.0.1.
+    ///
+    /// # Errors
+    /// No port or no temporary folder could be had.
+    pub async fn start(options: &LabOptions) -> io::Result<Self> {
+        let keys =
+            if options.fresh_keys { Keys::fresh(usize::from(options.phones).clamp(1, 4)) } else { Keys::recycled() };
+        let pki = if options.fresh_keys {
+            let keys = keys.clone();
+            let made = tokio::task::spawn_blocking(move || Arc::new(Pki::new(&keys))).await;
+            made.map_err(io::Error::other)?
+        } else {
+            shared_pki()
+        };
+        let names = ["alice", "bob", "carol"];
+        let users = names.iter().zip(0..).map(|(name, n)| {
+            let sip = format!("{name}@contoso.example").parse().expect("the lab's users have SIP addresses");
+            User::new(sip, &format!("+1206555121{n}"))
+        });
+        let root = pki.root_der().to_vec();
+        let web = WebServices::start(Options::new(pki, users.collect())).await?;
+        let exporter = Exporter::start().await?;
+        let mut lab =
+            Self { keys, maker: Maker::new(), root, web, exporter, phones: Vec::new(), folder: TempDir::new()? };
+        lab.write_files()?;
+        for number in 1..=options.phones.min(99) {
+            let mut material = lab.material(number);
+            material.key_delay = options.key_delay;
+            lab.plug(material);
+        }
+        Ok(lab)
+    }
+
+    /// An Acme Desk 2 with a factory key of the lab's maker.
+    pub fn material(&self, number: u8) -> PhoneMaterial {
+        let keys = self.keys.clone();
+        let maker: KeyMaker = Arc::new(move |kind: KeyKind| keys.take(kind));
+        let mut material = PhoneMaterial::new(number, maker);
+        let factory = self.maker.factory(&material.model, &material.serial, material.mac);
+        material.factory = Some((factory.chain, factory.key));
+        material
+    }
+
+    /// Plugs another phone in.
+    pub fn plug(&mut self, material: PhoneMaterial) -> VirtualPhone {
+        let bus_id = format!("1-{}", self.phones.len() + 1);
+        let phone = VirtualPhone::new(material);
+        self.exporter.plug(&bus_id, Box::new(phone.device()));
+        self.phones.push((bus_id, phone.clone()));
+        phone
+    }
+
+    /// The phones with their bus ids, in the order they were plugged in.
+    pub fn phones(&self) -> &[(String, VirtualPhone)] {
+        &self.phones
+    }
+
+    /// The first phone.
+    ///
+    /// # Panics
+    /// When the lab was started without phones.
+    pub fn phone(&self) -> &VirtualPhone {
+        &self.phones.first().expect("the lab has a phone").1
+    }
+
+    /// The Web Services.
+    pub fn web(&self) -> &WebServices {
+        &self.web
+    }
+
+    /// The root of the server chain, DER.
+    pub fn web_root_der(&self) -> Vec<u8> {
+        self.root.clone()
+    }
+
+    /// The USB/IP server.
+    pub fn exporter(&self) -> &Exporter {
+        &self.exporter
+    }
+
+    /// `host:port` of the USB/IP server.
+    pub fn usbip(&self) -> SocketAddr {
+        self.exporter.address()
+    }
+
+    /// Folder with the definition of the lab's phones.
+    pub fn drivers(&self) -> PathBuf {
+        self.folder.path().join("drivers")
+    }
+
+    /// The lab's temporary folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What a script needs to use the lab.
+    pub fn ready(&self) -> Ready {
+        let users = self.web.users().iter().map(|user| ReadyUser {
+            user: user.sip.clone(),
+            login: user.login.clone(),
+            password_file: self.secret_file(&user.sip, "password"),
+            phone_number: user.number.clone(),
+            pin_file: self.secret_file(&user.sip, "pin"),
+        });
+        let phones = self.phones.iter().map(|(bus_id, phone)| {
+            let material = phone.material();
+            ReadyPhone {
+                bus_id: bus_id.clone(),
+                device: format!("port:{}/{bus_id}", self.usbip()),
+                model: format!("{} {}", material.maker, material.model),
+                serial: material.serial,
+                mac: crate::usb::MacAddress::from_bytes(material.mac).to_string(),
+                device_uuid: material.device,
+            }
+        });
+        Ready {
+            lab: true,
+            certprov_url: self.web.certprov_url("localhost"),
+            trust_anchor: self.folder.path().join("root.pem"),
+            usbip: self.usbip().to_string(),
+            drivers: self.drivers(),
+            users: users.collect(),
+            phones: phones.collect(),
+        }
+    }
+
+    fn secret_file(&self, user: &SipAddress, what: &str) -> PathBuf {
+        self.folder.path().join(format!("{user}.{what}"))
+    }
+
+    fn write_files(&self) -> io::Result<()> {
+        std::fs::write(self.folder.path().join("root.pem"), self.web.trust_anchor_pem())?;
+        for user in self.web.users() {
+            std::fs::write(self.secret_file(&user.sip, "password"), user.password.expose_secret())?;
+            std::fs::write(self.secret_file(&user.sip, "pin"), user.pin.expose_secret())?;
+        }
+        std::fs::create_dir(self.drivers())?;
+        std::fs::write(self.drivers().join("acme-desk-2-lab.toml"), self.definition())
+    }
+
+    /// The definition of the lab's phones. It lives in the lab's folder and is gone with it, as is the maker's key.
+    fn definition(&self) -> String {
+        let pem = pem(self.maker.root_der());
+        format!(
+            "# LAB: the virtual phones of one running lab, and the root of the maker that it made up.\n\
+             name     = \"acme-desk-2-lab\"\n\
+             maker    = \"Acme\"\n\
+             model    = \"Desk 2 (LAB)\"\n\
+             protocol = \"tether\"\n\n\
+             [[usb]]\n\
+             vendor    = 0x1209\n\
+             product   = 0x0001\n\
+             interface = {{ class = 0xff, subclass = 0x54, protocol = 0x01 }}\n\n\
+             [authenticity]\n\
+             roots = ['''\n{pem}''']\n\n\
+             [[fact]]\n\
+             says       = \"a virtual phone; its maker's root is {}\"\n\
+             source     = \"docs/tether-protocol.md\"\n\
+             confidence = \"lab\"\n",
+            Fingerprint::of(self.maker.root_der()).short(),
+        )
+    }
+}
+
+/// The authorities that all labs of a process share when their keys need not be new.
+fn shared_pki() -> Arc<Pki> {
+    static PKI: OnceLock<Arc<Pki>> = OnceLock::new();
+    PKI.get_or_init(|| Arc::new(Pki::new(&Keys::recycled()))).clone()
+}
+
+fn pem(der: &[u8]) -> String {
+    use base64::Engine;
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap_or_default()).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+}

@@ -350,3 +350,64 @@ fn der(tag: u8, content: &[u8]) -> Vec<u8> {
     out.extend_from_slice(content);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use x509_parser::extensions::GeneralName;
+    use x509_parser::prelude::{FromDer, X509Certificate};
+
+    fn parsed(der: &[u8]) -> X509Certificate<'_> {
+        X509Certificate::from_der(der).unwrap().1
+    }
+
+    #[test]
+    fn the_server_chain_hangs_together_and_says_where_its_missing_link_is() {
+        let pki = Pki::new(&Keys::recycled());
+        let address = format!("http://127.0.0.1:8080/{}", "long/".repeat(60));
+        let identity = pki.server(&ServerFaults::default(), &address);
+        assert_eq!(identity.presented.len(), 1);
+        let server = parsed(&identity.presented[0]);
+        let issuing = parsed(&identity.issuing);
+        let root = parsed(pki.root_der());
+        server.verify_signature(Some(issuing.public_key())).unwrap();
+        issuing.verify_signature(Some(root.public_key())).unwrap();
+        assert_eq!(issuing.subject().to_string(), "CN=Contoso Issuing CA 2 (LAB)");
+        let text = format!("{:?}", server.extensions());
+        assert!(text.contains("CAIssuers") || text.contains("AuthorityInfoAccess"), "{text}");
+        assert!(text.contains(&address));
+    }
+
+    #[test]
+    fn the_issuer_of_users_is_no_authority_and_shares_nothing_with_the_server_chain() {
+        let pki = Pki::new(&Keys::recycled());
+        let issuer = parsed(pki.users().certificate_der());
+        assert_eq!(issuer.subject().to_string(), "CN=Communications Server");
+        assert!(!issuer.is_ca());
+        assert!(issuer.verify_signature(Some(parsed(pki.root_der()).public_key())).is_err());
+    }
+
+    #[test]
+    fn a_phone_leaves_the_factory_with_its_model_serial_and_mac() {
+        let maker = Maker::new();
+        let identity = maker.factory("Acme Desk 2", "A2-0001", [0x00, 0x04, 0xf2, 0xaa, 0xbb, 0xcc]);
+        let leaf = parsed(&identity.chain[0]);
+        leaf.verify_signature(Some(parsed(maker.root_der()).public_key())).unwrap();
+        assert_eq!(leaf.subject().iter_common_name().next().unwrap().as_str(), Ok("Acme Desk 2"));
+        let serial = leaf.subject().iter_by_oid(&x509_parser::oid_registry::OID_X509_SERIALNUMBER).next();
+        assert_eq!(serial.unwrap().as_str(), Ok("A2-0001"));
+        let names = leaf.subject_alternative_name().unwrap().unwrap();
+        assert_eq!(names.value.general_names, [GeneralName::URI("urn:mac:00-04-f2-aa-bb-cc")]);
+        key_pair(&identity.key, KeyKind::P256);
+    }
+
+    #[test]
+    fn a_certificates_only_pkcs7_is_one_der_value_that_holds_its_certificates() {
+        let pki = Pki::new(&Keys::recycled());
+        let pkcs7 = certificates_only_pkcs7(&[pki.root_der(), pki.issuing_der()]);
+        let (rest, outer) = x509_parser::der_parser::parse_der(&pkcs7).unwrap();
+        assert!(rest.is_empty());
+        assert_eq!(outer.as_sequence().unwrap()[0].as_oid_val().unwrap().to_id_string(), "1.2.840.113549.1.7.2");
+        assert!(pkcs7.windows(pki.root_der().len()).any(|window| window == pki.root_der()));
+    }
+}

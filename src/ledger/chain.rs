@@ -11,8 +11,11 @@
 use super::error::Break;
 use super::event::{Event, Standing};
 use super::{JobNumber, Sequence};
+use crate::credential::Fingerprint;
 use aws_lc_rs::digest;
+use serde::ser::{Error as _, SerializeStruct as _};
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 /// An event with its place in a chain.
@@ -30,6 +33,23 @@ pub struct Record {
     pub event: Event,
     /// Its hash, which covers all before it.
     pub hash: [u8; 32],
+}
+
+/// As `ledger show --json` has it: the columns, with time in RFC 3339 and hash in hexadecimal digits.
+impl serde::Serialize for Record {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (kind, body) = self.event.to_parts().map_err(S::Error::custom)?;
+        let mut fields = serializer.serialize_struct("Record", 8)?;
+        fields.serialize_field("station", &self.station)?;
+        fields.serialize_field("sequence", &self.sequence)?;
+        fields.serialize_field("time", &self.time.format(&Rfc3339).map_err(S::Error::custom)?)?;
+        fields.serialize_field("job", &self.job)?;
+        fields.serialize_field("kind", &kind)?;
+        fields.serialize_field("standing", &self.event.standing())?;
+        fields.serialize_field("body", &body)?;
+        fields.serialize_field("hash", &Fingerprint::from_bytes(self.hash))?;
+        fields.end()
+    }
 }
 
 /// What a whole ledger holds.

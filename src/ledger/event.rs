@@ -2,17 +2,18 @@
 //!
 //! No event has a field for a password, a PIN, a ticket or a private key: what is not in the type cannot be on the disk.
 
+use super::TransactionId;
 use super::encoding::{base64_der, rfc3339};
 use crate::credential::{Fingerprint, KeyKind, SipAddress};
 use crate::service::Publication;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::fmt;
-use std::str::FromStr;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// One fact in the life of a job. Its standing says how far it can be relied on.
+///
+/// Serialize a [`Record`](super::Record), which does it for every kind; an event alone does not where it is `Other`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {
@@ -245,15 +246,6 @@ pub enum Outcome {
     Unknown,
 }
 
-/// Names a transaction of a phone. Chosen by this program, kept by the phone: 32 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TransactionId([u8; 16]);
-
-/// Why a text is no transaction id.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a transaction id is 32 hexadecimal digits")]
-pub struct ParseTransactionIdError;
-
 impl Event {
     /// The names of the kinds that this version knows.
     pub(super) const KINDS: [&str; 18] = [
@@ -401,60 +393,6 @@ impl Standing {
     }
 }
 
-impl TransactionId {
-    /// The id made of these bytes.
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    /// The bytes, as they cross the cable.
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-}
-
-impl From<[u8; 16]> for TransactionId {
-    fn from(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-}
-
-impl fmt::Display for TransactionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for TransactionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TransactionId({self})")
-    }
-}
-
-impl FromStr for TransactionId {
-    type Err = ParseTransactionIdError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // `from_str_radix` alone would take a sign.
-        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(ParseTransactionIdError);
-        }
-        u128::from_str_radix(text, 16).map(|number| Self(number.to_be_bytes())).map_err(|_| ParseTransactionIdError)
-    }
-}
-
-impl Serialize for TransactionId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for TransactionId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::samples;
@@ -513,13 +451,6 @@ mod tests {
         #[test]
         fn any_body_is_read_or_refused(kind in 0..Event::KINDS.len(), body in "\\PC{0,80}") {
             let _ = Event::from_parts(Event::KINDS[kind], Standing::Observed, &body);
-        }
-
-        #[test]
-        fn a_transaction_id_reads_back_what_it_prints(bytes: [u8; 16], text in "\\PC{30,34}") {
-            let id = TransactionId::from_bytes(bytes);
-            prop_assert_eq!(id.to_string().parse(), Ok(id));
-            let _ = text.parse::<TransactionId>();
         }
     }
 }

@@ -17,9 +17,10 @@ mod samples;
 mod store;
 mod view;
 
+pub use crate::phone::TransactionId;
 pub use chain::{Head, Record, Verified};
 pub use error::{Break, LedgerError};
-pub use event::{Authenticity, Event, JobStarted, Outcome, ParseTransactionIdError, Standing, TransactionId};
+pub use event::{Authenticity, Event, JobStarted, Outcome, Standing};
 pub use store::{Filter, Ledger, default_path};
 pub use view::{JobEnd, JobPhone, JobSummary, Phase, PublishedView, TransactionView};
 

@@ -2,14 +2,14 @@
 
 use super::chain::{NOTHING_BEFORE, Record, Row, Stop, Verified, Walk};
 use super::error::LedgerError;
-use super::event::{Event, JobStarted, TransactionId};
+use super::event::{Event, JobStarted};
 use super::view::{self, JobSummary, TransactionView};
-use super::{JobNumber, Sequence};
+use super::{JobNumber, Sequence, TransactionId};
 use etcetera::AppStrategy as _;
 use futures_util::TryStreamExt as _;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{QueryBuilder, Sqlite, SqlitePool, Transaction};
+use sqlx::{Connection as _, QueryBuilder, Sqlite, SqlitePool, Transaction};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -98,6 +98,9 @@ impl Ledger {
                 .idle_timeout(None)
                 .max_lifetime(None)
                 .acquire_timeout(2 * PATIENCE)
+                // SQLite ends a transaction by itself when the disk is full; sqlx then counts one that is not there,
+                // and begins no other on that connection.
+                .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
                 .connect_lazy_with(options),
             path: path.to_owned(),
             label: label.to_owned(),
@@ -120,9 +123,10 @@ impl Ledger {
         transaction.commit().await.map_err(|error| self.failed(error))
     }
 
+    /// Tables first: another process may be making the ledger, and it writes the mark together with them.
     async fn is_ours_or_new(&self) -> Result<bool, LedgerError> {
-        let application: i64 = self.number("PRAGMA application_id").await?;
-        let tables: i64 = self.number("SELECT COUNT(*) FROM sqlite_master").await?;
+        let tables = self.number("SELECT COUNT(*) FROM sqlite_master").await?;
+        let application = self.number("PRAGMA application_id").await?;
         Ok(application == APPLICATION || (application == 0 && tables == 0))
     }
 

@@ -1,8 +1,8 @@
 //! What the events add up to: jobs and transactions. Nothing here is stored; a view is made when it is asked for.
 
 use super::chain::Record;
-use super::event::{Authenticity, Event, Outcome, TransactionId};
-use super::{JobNumber, Sequence};
+use super::event::{Authenticity, Event, Outcome};
+use super::{JobNumber, Sequence, TransactionId};
 use crate::credential::{Fingerprint, SipAddress};
 use crate::service::Publication;
 use time::OffsetDateTime;

@@ -65,7 +65,7 @@ impl fmt::Display for Step {
 /// Who can put a refusal right (docs/tether-protocol.md, section 8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum RefusalClass {
+pub enum RefusalClass {
     /// The same again may work.
     Retry,
     /// Something has to be changed first, here or on the phone.
@@ -77,7 +77,7 @@ pub(super) enum RefusalClass {
 }
 
 /// The class of a protocol error number; one that this version does not know is a bug until it is known.
-pub(super) fn refusal_class(number: u16) -> RefusalClass {
+pub fn refusal_class(number: u16) -> RefusalClass {
     match number {
         code::HANDSHAKE_FAILED
         | code::NO_SESSION
@@ -103,6 +103,21 @@ pub(super) fn refusal_class(number: u16) -> RefusalClass {
         }
         _ => RefusalClass::Bug,
     }
+}
+
+/// How a failure is to be met; exit codes follow it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedyable {
+    /// The same again will fail again.
+    Failed,
+    /// There is no such phone.
+    NotFound,
+    /// Rules forbid it, or nobody knows how.
+    Policy,
+    /// The same later may work.
+    Temporary,
+    /// A person has to do or decide something.
+    Person,
 }
 
 /// Why talking to a phone failed.
@@ -172,6 +187,9 @@ pub enum PhoneError {
     /// The phone's request is not what it was asked for.
     #[error("the phone's signing request is not acceptable")]
     Request(#[source] crate::credential::RequestError),
+    /// The phone's request is for another name or key than it was asked for.
+    #[error("the phone's signing request is not the one it was asked for")]
+    WrongRequest(#[source] crate::credential::Unexpected),
     /// A certificate that the phone gave cannot be read.
     #[error("a certificate that the phone gave cannot be read")]
     Certificate(#[source] crate::credential::ReadError),
@@ -197,9 +215,42 @@ impl PhoneError {
             | Self::BrokenCommitment
             | Self::Undocumented { .. } => true,
             Self::Refused { number, .. } => *number < code::MALFORMED,
-            Self::CheckBad(_) | Self::NotProven(_) | Self::CodeWithheld | Self::Request(_) | Self::Certificate(_) => {
-                false
+            Self::CheckBad(_)
+            | Self::NotProven(_)
+            | Self::CodeWithheld
+            | Self::Request(_)
+            | Self::WrongRequest(_)
+            | Self::Certificate(_) => false,
+        }
+    }
+
+    /// How it is to be met.
+    pub fn remedyable(&self) -> Remedyable {
+        match self {
+            Self::Usb { source: UsbError::NotFound { .. }, .. } => Remedyable::NotFound,
+            Self::Usb { source: UsbError::Ambiguous { .. }, .. } | Self::BrokenCommitment | Self::CodeWithheld => {
+                Remedyable::Person
             }
+            Self::Usb {
+                source: UsbError::Busy { .. } | UsbError::TimedOut { .. } | UsbError::Unplugged { .. },
+                ..
+            }
+            | Self::Session { .. }
+            | Self::TooSlow { .. } => Remedyable::Temporary,
+            Self::Refused { number, .. } => match refusal_class(*number) {
+                RefusalClass::Retry => Remedyable::Temporary,
+                RefusalClass::Ask => Remedyable::Person,
+                RefusalClass::Fix | RefusalClass::Bug => Remedyable::Failed,
+            },
+            Self::Undocumented { .. } => Remedyable::Policy,
+            Self::Usb { .. }
+            | Self::NoPipes
+            | Self::Protocol { .. }
+            | Self::CheckBad(_)
+            | Self::NotProven(_)
+            | Self::Request(_)
+            | Self::WrongRequest(_)
+            | Self::Certificate(_) => Remedyable::Failed,
         }
     }
 
@@ -236,7 +287,7 @@ impl PhoneError {
                 "do not trust this phone or this cable: plug it directly into this computer and compare the code again".into()
             }
             Self::CodeWithheld => "compare the short code on both screens first: repeat without --yes".into(),
-            Self::Request(_) => "reset the phone to its factory state and repeat; if it stays so, report it to its maker".into(),
+            Self::Request(_) | Self::WrongRequest(_) => "reset the phone to its factory state and repeat; if it stays so, report it to its maker".into(),
             Self::Certificate(_) => "remove the certificate at the phone and repeat".into(),
             Self::Undocumented { what_can_be_done, .. } => what_can_be_done.clone(),
         }

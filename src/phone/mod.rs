@@ -5,9 +5,13 @@
 
 pub mod definition;
 mod error;
+mod finder;
 pub mod tether;
+mod transaction_id;
 
-pub use error::{PhoneError, Step};
+pub use error::{PhoneError, RefusalClass, Remedyable, Step, refusal_class};
+pub use finder::{Finder, Found};
+pub use transaction_id::{ParseTransactionIdError, TransactionId};
 
 use crate::credential::{Certificate, Fingerprint, KeyKind, SigningRequest, SipAddress};
 use crate::usb::MacAddress;
@@ -38,6 +42,9 @@ pub trait Driver: Send {
 
     /// Shows the short code on the phone and gives it for the screen here.
     fn show_code(&mut self) -> impl Future<Output = Result<ShortCode, PhoneError>> + Send;
+
+    /// A person has compared the short code on both sides: the phone is vouched for.
+    fn code_was_compared(&mut self);
 
     /// Draws attention for so long; zero ends it.
     fn attention(&mut self, time: Duration) -> impl Future<Output = Result<(), PhoneError>> + Send;
@@ -258,33 +265,6 @@ pub struct AnchorHeld {
     pub name: String,
 }
 
-/// Names a transaction at the phone, in the ledger and in every repetition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-pub struct TransactionId(Uuid);
-
-impl TransactionId {
-    /// A new one, random.
-    pub fn random() -> Self {
-        Self(Uuid::new_v4())
-    }
-
-    /// From the 16 bytes on the cable.
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(Uuid::from_bytes(bytes))
-    }
-
-    /// The 16 bytes on the cable.
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        self.0.as_bytes()
-    }
-}
-
-impl std::fmt::Display for TransactionId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 /// What the phone will go by after the commit.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Settings {
@@ -301,6 +281,8 @@ pub struct Settings {
 pub struct Preparation {
     /// The transaction, new or found again.
     pub transaction: TransactionId,
+    /// A pending transaction to be forgotten first.
+    pub gives_up: Option<TransactionId>,
     /// The user.
     pub user: SipAddress,
     /// The identity that was seen on the phone and may be replaced.

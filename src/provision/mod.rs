@@ -1,1 +1,19 @@
-//! Placeholder.
+//! The story of one phone: identify, enrol, install, prove. Nothing here prints, and nothing here knows a protocol.
+//!
+//! The steps consume each other, so that none can be left out or taken twice: [`story`] has them. What can fail without
+//! publishing is done first; after publish a job only rolls forward. Every intent is in the ledger before the step.
+
+mod checkup;
+mod error;
+mod event;
+mod job;
+mod outcome;
+mod story;
+mod trust;
+
+pub use checkup::{Checkup, Proof, ServerJudged, check_up};
+pub use error::ProvisionError;
+pub use event::{Answer, Event, NoAnswer, Operator, PhoneSeen, PoolSeen, Stage, StepDone};
+pub use job::{Job, Stop};
+pub use outcome::{Failure, Outcome, Plan, Receipt, Verified};
+pub use story::provision;

@@ -69,6 +69,7 @@ pub struct Survey {
 }
 
 /// A web ticket: the right to publish for one user, for some hours.
+#[derive(Debug)]
 pub struct Ticket {
     pub(crate) user: SipAddress,
     pub(crate) expires: OffsetDateTime,
@@ -113,4 +114,4 @@ pub struct Published {
     pub server: Option<String>,
 }
 
-pub use ocauth::ServiceError;
+pub use ocauth::{ErrorClass, ServiceError};

@@ -112,33 +112,72 @@ impl Usb {
         }
     }
 
-    /// What a listed device says about itself in words.
+    /// Chooses the one candidate that `selector` names, as [`choose`] does, and reads serials where they are needed for it.
     ///
-    /// On this computer the list has it already. Over USB/IP the device is imported for it, so it must not be in use,
+    /// Over USB/IP that imports each candidate for a moment, and only for [`Selector::Serial`].
+    ///
+    /// # Errors
+    ///
+    /// As [`choose`]. Where none fits but the serial of one could not be read, as it is in use, that error.
+    pub async fn select(
+        &self,
+        mut candidates: Vec<Attached>,
+        selector: Option<&Selector>,
+        mac: impl Fn(&Attached) -> Option<MacAddress>,
+    ) -> Result<Attached, UsbError> {
+        let mut unread = None;
+        if let (Backend::UsbIp(_), Some(Selector::Serial(_))) = (&self.backend, selector) {
+            for candidate in &mut candidates {
+                match self.inspect(candidate).await {
+                    Ok(inspected) => *candidate = inspected,
+                    Err(error) => unread = Some(error),
+                }
+            }
+        }
+        match (choose(&candidates, selector, mac), unread) {
+            (Err(UsbError::NotFound { .. }), Some(error)) => Err(error),
+            (chosen, _) => chosen.cloned(),
+        }
+    }
+
+    /// The same device with its strings and interfaces, whatever the list said of them.
+    ///
+    /// On this computer the list has them already. Over USB/IP the device is imported for it, so it must not be in use,
     /// and is given back at once.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open).
-    pub async fn strings(&self, attached: &Attached) -> Result<Strings, UsbError> {
+    /// As [`open`](Self::open). A string that cannot be read counts as none.
+    pub async fn inspect(&self, attached: &Attached) -> Result<Attached, UsbError> {
         match &self.backend {
-            Backend::System => Ok(attached.strings.clone()),
+            Backend::System => Ok(attached.clone()),
             Backend::UsbIp(host) => {
                 let device = usbip::open(host, attached).await?;
                 let (descriptor, configuration) = (device.descriptor.clone(), device.configuration.clone());
-                let any = configuration.interfaces.first().map(|interface| interface.kind.number);
-                let at = || Where::Port(attached.slot.clone());
-                let any = any.ok_or_else(|| UsbError::Missing { at: at(), missing: Missing::Interface(0) })?;
+                let interfaces: Vec<InterfaceKind> =
+                    configuration.interfaces.iter().map(|interface| interface.kind).collect();
+                let at = Where::Port(attached.slot.clone());
+                let missing = Missing::Interface(0);
+                let any = interfaces.first().map(|kind| kind.number).ok_or(UsbError::Missing { at, missing })?;
                 let counters = device.counters;
                 let backend = link::Backend::UsbIp(Box::new(device));
                 let slot = attached.slot.clone();
                 let mut link = Link::new(slot, any, descriptor.clone(), configuration, counters, backend)?;
-                Ok(Strings {
-                    manufacturer: link.string(descriptor.manufacturer).await?,
-                    product: link.string(descriptor.product).await?,
-                    serial: link.string(descriptor.serial).await?,
-                })
+                let strings = Strings {
+                    manufacturer: readable(link.string(descriptor.manufacturer).await)?,
+                    product: readable(link.string(descriptor.product).await)?,
+                    serial: readable(link.string(descriptor.serial).await)?,
+                };
+                Ok(Attached { strings, interfaces, ..attached.clone() })
             }
         }
+    }
+}
+
+/// A device that announces a string and then refuses it, or writes nonsense, still works.
+fn readable(string: Result<Option<String>, UsbError>) -> Result<Option<String>, UsbError> {
+    match string {
+        Err(UsbError::Stalled { .. } | UsbError::Descriptor { .. }) => Ok(None),
+        string => string,
     }
 }

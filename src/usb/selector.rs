@@ -50,7 +50,7 @@ pub struct ParseMacAddressError;
 /// Chooses the one device that `selector` names, or the only one where it names none.
 ///
 /// `mac` tells the address of a candidate where it is known; it is only asked for [`Selector::Mac`]. The serial of a
-/// candidate from a USB/IP list must have been read before ([`Usb::strings`](super::Usb::strings)).
+/// candidate from a USB/IP list must have been read before ([`Usb::inspect`](super::Usb::inspect)).
 ///
 /// # Errors
 ///

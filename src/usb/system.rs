@@ -8,13 +8,13 @@ use nusb::transfer::{
     self, Buffer, Bulk, BulkOrInterrupt, Completion, EndpointDirection, In, Interrupt, Out, TransferError,
 };
 use nusb::{DeviceInfo, ErrorKind};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{timeout, timeout_at};
 
 use super::attached::{Attached, Strings};
 use super::descriptor::{Configuration, DeviceDescriptor, InterfaceKind};
 use super::error::{Doing, Missing, UsbError, Where};
 use super::slot::Slot;
-use super::transfer::{ControlIn, ControlKind, ControlOut, Endpoint, EndpointKind, Recipient};
+use super::transfer::{ControlIn, ControlKind, ControlOut, Endpoint, EndpointKind, Recipient, end_of};
 
 /// How long opening and claiming may take.
 const OPENING: Duration = Duration::from_secs(10);
@@ -232,24 +232,35 @@ async fn complete<Kind: BulkOrInterrupt, Direction: EndpointDirection>(
     during: Doing,
     deadline: Duration,
 ) -> Result<Completion, UsbError> {
-    let until = Instant::now() + deadline;
+    let until = end_of(deadline);
     let stuck = || UsbError::TimedOut { at: at.clone(), during, after: deadline };
-    // A transfer whose future was dropped is still there, and would take the data of this one.
-    endpoint.cancel_all();
+    // A transfer whose future was dropped is withdrawn, but still there.
     while endpoint.pending() > 0 {
         timeout_at(until, endpoint.next_complete()).await.map_err(|_| stuck())?;
     }
     endpoint.submit(buffer);
-    let completion = match timeout_at(until, endpoint.next_complete()).await {
+    let flight = Flight(endpoint);
+    let completion = match timeout_at(until, flight.0.next_complete()).await {
         Ok(completion) => completion,
         Err(_) => {
-            endpoint.cancel_all();
-            timeout(WITHDRAWAL, endpoint.next_complete()).await.map_err(|_| stuck())?
+            flight.0.cancel_all();
+            timeout(WITHDRAWAL, flight.0.next_complete()).await.map_err(|_| stuck())?
         }
     };
     match completion.status {
         Ok(()) => Ok(completion),
         Err(error) => Err(transfer_failure(error, at.clone(), during, deadline)),
+    }
+}
+
+/// Withdraws a transfer at once when nobody waits for it any more: it would take the data of the next.
+struct Flight<'a, Kind: BulkOrInterrupt, Direction: EndpointDirection>(&'a mut nusb::Endpoint<Kind, Direction>);
+
+impl<Kind: BulkOrInterrupt, Direction: EndpointDirection> Drop for Flight<'_, Kind, Direction> {
+    fn drop(&mut self) {
+        if self.0.pending() > 0 {
+            self.0.cancel_all();
+        }
     }
 }
 
@@ -287,5 +298,33 @@ fn recipient_of(recipient: Recipient) -> transfer::Recipient {
         Recipient::Device => transfer::Recipient::Device,
         Recipient::Interface => transfer::Recipient::Interface,
         Recipient::Endpoint => transfer::Recipient::Endpoint,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nusb_calls_cancelled_and_disconnected_are_a_time_out_and_an_unplug() {
+        let failure = |error| {
+            let at = Where::Port("1-4.2".parse().unwrap());
+            transfer_failure(error, at, Doing::Transfer { endpoint: 0x81 }, Duration::from_secs(1))
+        };
+        assert!(matches!(failure(TransferError::Cancelled), UsbError::TimedOut { .. }));
+        assert!(matches!(failure(TransferError::Disconnected), UsbError::Unplugged { .. }));
+        assert!(matches!(failure(TransferError::Stall), UsbError::Stalled { .. }));
+        assert!(matches!(failure(TransferError::Fault), UsbError::Damaged { .. }));
+        assert!(matches!(failure(TransferError::Unknown(5)), UsbError::System { .. }));
+    }
+
+    #[tokio::test]
+    async fn a_computer_lists_its_devices_or_says_that_it_has_no_usb() {
+        match list(Doing::Listing).await {
+            Ok(devices) => devices.iter().for_each(|device| {
+                assert_eq!(device.slot.to_string().parse(), Ok(device.slot.clone()));
+            }),
+            Err(error) => assert!(matches!(error, UsbError::NoUsb { .. }), "{error}"),
+        }
     }
 }

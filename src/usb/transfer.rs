@@ -1,5 +1,14 @@
 //! The words for what travels over a link: control requests, endpoints and the count of both.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The end of a deadline that begins now. A day is for ever here: the clock cannot count without end.
+pub(super) fn end_of(deadline: Duration) -> Instant {
+    Instant::now() + deadline.min(Duration::from_secs(24 * 60 * 60))
+}
+
 /// Who defined a control request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ControlKind {

@@ -11,19 +11,23 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+
 use rustls::pki_types::{CertificateDer, ServerName};
 use time::OffsetDateTime;
 
 pub use flaw::{Culprit, Flaw, Place};
 pub use remedy::{Remedy, Unremedied};
 
-use self::verifier::{Strictness, verified_path};
+use self::verifier::{Strictness, verify};
 use self::walk::{End, Path};
 use super::Certificate;
 use super::text::printable;
 
 /// The shortest RSA key that this program vouches for, whatever the phone takes.
 const LEAST_RSA_BITS: u32 = 2048;
+/// How many ways upwards are looked at, the shortest first; honest chains have one or two.
+const MOST_WAYS: usize = 32;
 
 /// What a server presented, and what this computer can add to it.
 #[derive(Debug, Clone)]
@@ -74,6 +78,22 @@ impl Verdict {
     }
 }
 
+/// `good: web.contoso.example → Contoso Issuing CA 2 → Contoso Root`, or one line for each flaw.
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Good { path } => {
+                let labels: Vec<String> = path.iter().map(Certificate::label).collect();
+                write!(f, "good: {}", labels.join(" → "))
+            }
+            Self::Refused { reason, also } => {
+                write!(f, "refused: {reason}")?;
+                also.iter().try_for_each(|flaw| write!(f, "\nalso: {flaw}"))
+            }
+        }
+    }
+}
+
 impl ServerChain {
     /// What the phone makes of what the server sends, with nothing added.
     pub fn judge(&self, view: &PhoneView<'_>) -> Verdict {
@@ -86,15 +106,21 @@ impl ServerChain {
             return Verdict::Refused { reason: Flaw::Empty, also: Vec::new() };
         };
         let candidates: Vec<Certificate> = above.iter().chain(intermediates).cloned().collect();
-        let granted = verified_path(server, &candidates, view, Strictness::Grant);
-        let names = self.name_flaw(server);
-        match (granted, names) {
-            (Ok(path), None) => Verdict::Good { path: path.whole() },
-            (Ok(_), Some(mismatch)) => Verdict::Refused { reason: mismatch, also: Vec::new() },
-            (Err(error), names) => {
-                let mut flaws = self.explain(server, &candidates, view);
-                flaws.extend(names);
+        let mut ways = walk::paths(server, &candidates, view.anchors);
+        ways.sort_by_key(|way| (way.anchor().is_none(), way.chain.len()));
+        let anchored = || ways.iter().filter(|way| way.anchor().is_some()).take(MOST_WAYS);
+        let granted = anchored().find(|way| verify(way, view, Strictness::Grant).is_ok());
+        match (granted, self.name_flaw(server)) {
+            (Some(way), None) => Verdict::Good { path: way.whole() },
+            (Some(_), Some(mismatch)) => Verdict::Refused { reason: mismatch, also: Vec::new() },
+            (None, mismatch) => {
+                // What only old algorithms and old roots stand in the way of, webpki itself confirms to be sound otherwise.
+                let sound = anchored().find(|way| verify(way, view, Strictness::ExplainOnly).is_ok());
+                let mut flaws = sound.map_or_else(|| self.least_flawed(&ways, view), |way| self.flaws(way, view));
+                flaws.extend(mismatch);
                 if flaws.is_empty() {
+                    let refused = anchored().find_map(|way| verify(way, view, Strictness::Grant).err());
+                    let error = refused.unwrap_or(webpki::Error::UnknownIssuer);
                     flaws.push(verifier::explain(&error, Culprit::new(Place::Server, server)));
                 }
                 flaws.sort_by_key(Flaw::rank);
@@ -115,16 +141,10 @@ impl ServerChain {
         (self.names.is_empty() || !wanted.is_empty()).then(|| Flaw::NameMismatch { wanted, found: names(server) })
     }
 
-    /// The flaws of the best way that there is.
-    fn explain(&self, server: &Certificate, candidates: &[Certificate], view: &PhoneView<'_>) -> Vec<Flaw> {
-        // What only old algorithms and old roots stand in the way of, webpki itself confirms to be sound otherwise.
-        if let Ok(path) = verified_path(server, candidates, view, Strictness::ExplainOnly) {
-            return self.flaws(&path, view);
-        }
-        let paths = walk::paths(server, candidates, view.anchors);
-        let judged = paths.into_iter().map(|path| (path.anchor().is_none(), self.flaws(&path, view), path.chain.len()));
-        let best = judged.min_by_key(|(open, flaws, length)| (*open, flaws.len(), *length));
-        best.map(|(_, flaws, _)| flaws).unwrap_or_default()
+    /// The flaws of the best way that there is, of those that lead to an anchor if any does.
+    fn least_flawed(&self, ways: &[Path], view: &PhoneView<'_>) -> Vec<Flaw> {
+        let judged = ways.iter().take(MOST_WAYS).map(|way| (way.anchor().is_none(), self.flaws(way, view)));
+        judged.min_by_key(|(open, flaws)| (*open, flaws.len())).map(|(_, flaws)| flaws).unwrap_or_default()
     }
 
     fn flaws(&self, path: &Path, view: &PhoneView<'_>) -> Vec<Flaw> {

@@ -42,6 +42,12 @@ pub enum Unremedied {
         /// The root.
         root: Certificate,
     },
+    /// This computer trusts the certificate at the top, but it is no CA's: as a phone's anchor it could vouch for anything.
+    #[error("{name} is trusted here, but is no certificate of a CA and so never given to a phone as one", name = certificate.label())]
+    NotARoot {
+        /// The certificate.
+        certificate: Certificate,
+    },
     /// An issuer is missing and this computer does not know it.
     #[error("the certificate of the issuer {issuer} is missing, and this computer does not know it")]
     IssuerUnknown {
@@ -60,6 +66,7 @@ impl Unremedied {
             Self::RootNotTrusted { .. } => {
                 "compare the root's fingerprint with your administrator's, then give it with --trust-anchor FILE"
             }
+            Self::NotARoot { .. } => "have the server's certificate issued by a certification authority",
             Self::IssuerUnknown { urls, .. } if urls.is_empty() => {
                 "have the server send its intermediates, or give the root with --trust-anchor FILE"
             }
@@ -99,7 +106,7 @@ impl ServerChain {
                 }
             }
         }
-        Err(first_failure.unwrap_or_else(|| self.nothing_to_try(reason, also)))
+        Err(first_failure.unwrap_or_else(|| self.nothing_to_try(reason, also, trusted)))
     }
 
     /// The ways to trust with everything this computer could give, the cheapest first.
@@ -120,7 +127,7 @@ impl ServerChain {
         plans
     }
 
-    fn nothing_to_try(&self, reason: Flaw, also: Vec<Flaw>) -> Unremedied {
+    fn nothing_to_try(&self, reason: Flaw, also: Vec<Flaw>, trusted: &[Certificate]) -> Unremedied {
         let Some((server, above)) = self.presented.split_first().filter(|_| reason.is_a_gap()) else {
             return Unremedied::Flawed { reason: Box::new(reason), also };
         };
@@ -128,6 +135,9 @@ impl ServerChain {
         let ways = walk::paths(server, &candidates, &[]);
         let tops = || ways.iter().map(Path::top);
         match tops().find(|top| top.is_self_issued()).or_else(|| tops().next()) {
+            Some(root) if root.is_self_issued() && trusted.contains(root) => {
+                Unremedied::NotARoot { certificate: root.clone() }
+            }
             Some(root) if root.is_self_issued() => Unremedied::RootNotTrusted { root: root.clone() },
             Some(top) => Unremedied::IssuerUnknown { issuer: top.issuer_label(), urls: top.issuer_urls().to_vec() },
             None => Unremedied::Flawed { reason: Box::new(reason), also },
@@ -145,7 +155,7 @@ impl Unremedied {
     pub fn fingerprint(&self) -> Option<Fingerprint> {
         match self {
             Self::RootNotTrusted { root } => Some(root.fingerprint()),
-            Self::Flawed { .. } | Self::IssuerUnknown { .. } => None,
+            Self::Flawed { .. } | Self::NotARoot { .. } | Self::IssuerUnknown { .. } => None,
         }
     }
 }

@@ -464,6 +464,40 @@ fn certificates_that_issue_each_other_end_the_walk() {
 }
 
 #[test]
+fn a_tangle_of_namesakes_is_judged_in_bounded_time() {
+    let cas: Vec<Ca> = (0..7).map(|_| Ca::root("Contoso Root")).collect();
+    let crossed = cas.iter().flat_map(|a| cas.iter().map(move |b| a.cross_sign(b)));
+    let chain = chain([cas[0].server()].into_iter().chain(crossed));
+    assert!(!chain.judge(&view(&[])).is_good());
+    assert!(chain.remedy(&view(&[]), &[]).is_err());
+}
+
+#[test]
+fn a_server_that_signed_itself_never_becomes_an_anchor() {
+    let key = KeyPair::generate().unwrap();
+    let own = read(&server_params().self_signed(&key).unwrap());
+    let chain = chain([own.clone()]);
+    assert_eq!(reason(chain.judge(&view(&[]))), Flaw::UnknownRoot { name: WEB.into(), root: Some(own.clone()) });
+    assert_eq!(chain.remedy(&view(&[]), &[]), Err(Unremedied::RootNotTrusted { root: own.clone() }));
+    let trusted = std::slice::from_ref(&own);
+    assert_eq!(chain.remedy(&view(&[]), trusted), Err(Unremedied::NotARoot { certificate: own.clone() }));
+}
+
+#[test]
+fn a_verdict_reads_as_lines() {
+    let contoso = Contoso::new();
+    let good = contoso.full().judge(&view(&contoso.anchors())).to_string();
+    assert_eq!(good, "good: web.contoso.example → Contoso Issuing CA 2 → Contoso Root");
+    let mut chain = contoso.full();
+    chain.names = vec!["sip.contoso.example".into()];
+    assert_eq!(
+        chain.judge(&view(&[])).to_string(),
+        "refused: the server certificate is not for sip.contoso.example: it names web.contoso.example\n\
+         also: the root Contoso Root is not among the phone's trust anchors"
+    );
+}
+
+#[test]
 fn what_is_said_to_a_technician_has_no_control_characters() {
     let key = KeyPair::generate().unwrap();
     let evil = read(&ca_params("Evil\u{1b}[2J\nRoot").self_signed(&key).unwrap());

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use aws_lc_rs::signature::{self as aws, RsaParameters, UnparsedPublicKey};
 use rustls::pki_types::{
-    AlgorithmIdentifier, CertificateDer, InvalidSignature, SignatureVerificationAlgorithm, TrustAnchor, UnixTime,
-    alg_id,
+    AlgorithmIdentifier, CertificateDer, InvalidSignature, SignatureVerificationAlgorithm, UnixTime, alg_id,
 };
 
-use super::walk::{End, Path};
+use super::walk::Path;
 use super::{Culprit, Flaw, LEAST_RSA_BITS, PhoneView};
 use crate::credential::Certificate;
 
@@ -51,55 +50,38 @@ impl SignatureVerificationAlgorithm for Legacy {
     }
 }
 
-/// The way from `server` to one of the phone's anchors that webpki verified for server authentication.
-pub(super) fn verified_path(
-    server: &Certificate,
-    candidates: &[Certificate],
-    view: &PhoneView<'_>,
-    strictness: Strictness,
-) -> Result<Path, webpki::Error> {
-    let server_der = CertificateDer::from(server.der());
-    let entity = webpki::EndEntityCert::try_from(&server_der)?;
-    let in_date = |anchor: &&Certificate| strictness == Strictness::ExplainOnly || anchor.is_in_date(view.clock);
-    let anchor_ders: Vec<(&Certificate, CertificateDer<'_>)> =
-        view.anchors.iter().filter(in_date).map(|anchor| (anchor, CertificateDer::from(anchor.der()))).collect();
-    // An anchor that webpki cannot read is none for it.
-    let (anchor_certificates, anchors): (Vec<&Certificate>, Vec<TrustAnchor<'_>>) = anchor_ders
-        .iter()
-        .filter_map(|(certificate, der)| Some((*certificate, webpki::anchor_from_trusted_cert(der).ok()?)))
-        .unzip();
-    let candidate_ders: Vec<CertificateDer<'_>> = candidates.iter().map(|c| CertificateDer::from(c.der())).collect();
+/// Asks webpki whether a TLS server may be trusted by exactly this way. A way without an anchor never is.
+///
+/// One way at a time, so that certificates made to confuse cannot make the search explode.
+pub(super) fn verify(path: &Path, view: &PhoneView<'_>, strictness: Strictness) -> Result<(), webpki::Error> {
+    let Some(((server, intermediates), anchor)) = path.chain.split_first().zip(path.anchor()) else {
+        return Err(webpki::Error::UnknownIssuer);
+    };
+    if strictness == Strictness::Grant {
+        // webpki judges neither an anchor's dates nor the server's own key.
+        let least = view.min_rsa_bits.max(LEAST_RSA_BITS);
+        let short = |c: &Certificate| c.key_kind().rsa_bits().is_some_and(|bits| bits < least);
+        if !anchor.is_in_date(view.clock) || path.whole().iter().any(short) {
+            return Err(webpki::Error::UnknownIssuer);
+        }
+    }
+    let (server, anchor) = (CertificateDer::from(server.der()), CertificateDer::from(anchor.der()));
+    let intermediates: Vec<CertificateDer<'_>> = intermediates.iter().map(|c| CertificateDer::from(c.der())).collect();
     let algorithms: Vec<&dyn SignatureVerificationAlgorithm> = match strictness {
         Strictness::Grant => webpki::ALL_VERIFICATION_ALGS.to_vec(),
         Strictness::ExplainOnly => webpki::ALL_VERIFICATION_ALGS.iter().chain(&LEGACY).copied().collect(),
     };
-    let clock = u64::try_from(view.clock.unix_timestamp()).unwrap_or(0);
-
-    let own_path = |path: &webpki::VerifiedPath<'_>| -> Option<Path> {
-        let intermediates = path
-            .intermediate_certificates()
-            .map(|link| candidates.iter().find(|candidate| candidate.der() == link.der().as_ref()).cloned());
-        let chain = std::iter::once(Some(server.clone())).chain(intermediates).collect::<Option<Vec<_>>>()?;
-        let anchor = anchors.iter().position(|anchor| anchor == path.anchor())?;
-        Some(Path { chain, end: End::Anchor((*anchor_certificates.get(anchor)?).clone()) })
-    };
-    let least = view.min_rsa_bits.max(LEAST_RSA_BITS);
-    let long_enough = |path: &webpki::VerifiedPath<'_>| {
-        let path = own_path(path).ok_or(webpki::Error::UnknownIssuer)?;
-        let short = path.whole().iter().any(|c| c.key_kind().rsa_bits().is_some_and(|bits| bits < least));
-        if short && strictness == Strictness::Grant { Err(webpki::Error::UnknownIssuer) } else { Ok(()) }
-    };
-
-    let verified = entity.verify_for_usage(
+    let clock = Duration::from_secs(u64::try_from(view.clock.unix_timestamp()).unwrap_or(0));
+    webpki::EndEntityCert::try_from(&server)?.verify_for_usage(
         &algorithms,
-        &anchors,
-        &candidate_ders,
-        UnixTime::since_unix_epoch(Duration::from_secs(clock)),
+        &[webpki::anchor_from_trusted_cert(&anchor)?],
+        &intermediates,
+        UnixTime::since_unix_epoch(clock),
         webpki::KeyUsage::server_auth(),
         None,
-        Some(&long_enough),
+        None,
     )?;
-    own_path(&verified).ok_or(webpki::Error::UnknownIssuer)
+    Ok(())
 }
 
 impl Path {

@@ -159,6 +159,15 @@ impl Bus {
         self.wires().cut();
     }
 
+    /// Whether this host is the same as `other`.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.wires().answers.is_none()
+    }
+
     /// Ends the bus without pulling the cable: the host has closed the device.
     pub(super) fn end(&self) {
         self.wires().answers = None;

@@ -5,7 +5,7 @@ use super::bus::Bus;
 /// A virtual USB device.
 ///
 /// The calls come one at a time, in the order of the bus, and must be quick: the bus waits. What takes long is done by
-/// the device on its own tasks or threads, which answer through the [`Bus`]. A call must not plug or unplug devices.
+/// the device on its own tasks or threads, which answer through the [`Bus`]. A call must not use the exporter.
 pub trait Device: Send {
     /// What the device says about itself.
     fn descriptors(&self) -> &Descriptors;

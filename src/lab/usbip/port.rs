@@ -39,7 +39,7 @@ struct Plug {
     host: Option<Bus>,
 }
 
-/// The device. Locked for each call to it, so never together with the plug.
+/// The device. Locked for each call to it, and after the plug where both are needed: a device never calls its port.
 struct Seat {
     device: Option<Box<dyn Device>>,
     attached: bool,
@@ -86,28 +86,29 @@ impl Port {
         if !self.is_on_bus() {
             return Err(Refusal::NoDevice);
         }
-        if plug.host.is_some() {
+        if plug.host.as_ref().is_some_and(|host| !host.is_dead()) {
             return Err(Refusal::Busy);
         }
         let (sender, answers) = unbounded_channel();
         let ended = CancellationToken::new();
         let bus = Bus::new(sender, ended.clone(), Arc::clone(&self.on_bus), &plug.descriptors.endpoints());
         plug.host = Some(bus.clone());
-        let (address, descriptors) = (plug.address, Arc::clone(&plug.descriptors));
-        drop(plug);
         let mut seat = self.seat();
-        if let Some(device) = &mut seat.device {
-            device.attached(bus.clone());
-            seat.attached = true;
-        }
+        // Where the cable was cut and put in again before the old session noticed.
+        seat.detach();
+        seat.attach(bus.clone());
+        let (address, descriptors) = (plug.address, Arc::clone(&plug.descriptors));
         Ok(Imported { port: Arc::clone(self), bus, answers, ended, address, descriptors })
     }
 
-    /// Takes the device back from its host. What was cut stays unplugged.
+    /// Takes the device back from this host, where it still has it. What was cut stays unplugged.
     pub(super) fn release(&self, bus: &Bus) {
         bus.end();
-        self.seat().detach();
-        self.plug().host = None;
+        let mut plug = self.plug();
+        if plug.host.as_ref().is_some_and(|host| host.is(bus)) {
+            plug.host = None;
+            self.seat().detach();
+        }
     }
 
     /// Calls the device, or `None` where it was taken away.
@@ -133,21 +134,15 @@ impl Port {
 
     /// Pulls the cable and takes the device off it.
     pub(super) fn unplug(&self) -> Option<Box<dyn Device>> {
-        self.on_bus.store(false, Ordering::Release);
-        let host = self.plug().host.clone();
-        if let Some(bus) = host {
-            bus.cut();
-        }
-        let mut seat = self.seat();
-        seat.detach();
-        seat.device.take()
+        self.pull();
+        self.seat().device.take()
     }
 
     /// Pulls the cable and leaves the device where it is.
     pub(super) fn pull(&self) {
+        let mut plug = self.plug();
         self.on_bus.store(false, Ordering::Release);
-        let host = self.plug().host.clone();
-        if let Some(bus) = host {
+        if let Some(bus) = plug.host.take() {
             bus.cut();
         }
         self.seat().detach();
@@ -181,6 +176,13 @@ impl Port {
 }
 
 impl Seat {
+    fn attach(&mut self, bus: Bus) {
+        if let Some(device) = &mut self.device {
+            device.attached(bus);
+            self.attached = true;
+        }
+    }
+
     fn detach(&mut self) {
         if std::mem::take(&mut self.attached)
             && let Some(device) = &mut self.device

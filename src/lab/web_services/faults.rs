@@ -1,9 +1,10 @@
 //! What the lab's Web Services do wrong, and how their administrator has set them up.
 
 use super::record::Kind;
+use super::soap::Spelling;
 use crate::credential::SipAddress;
 use std::collections::BTreeSet;
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 /// Every fault as a switch; all may be changed while the server runs. The default is a server without fault.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +40,17 @@ pub struct Faults {
     pub malformed: Option<Kind>,
     /// Answers to requests of this kind have no `Date`.
     pub no_date: Option<Kind>,
+}
+
+impl Faults {
+    /// The service's clock.
+    pub(super) fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::now_utc() + self.clock_offset
+    }
+
+    pub(super) fn spelling(&self) -> Spelling {
+        if self.other_prefixes { Spelling::other() } else { Spelling::usual() }
+    }
 }
 
 /// What is wrong with an issued certificate. It is published as it is.

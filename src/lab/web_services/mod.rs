@@ -4,6 +4,8 @@
 //! the inside of `ErrorInfo`, error numbers from 99001) is a LAB profile and marked so where it stands. Every fault of
 //! [`Faults`] can be switched while the server runs.
 
+mod answer;
+mod certprov;
 mod faults;
 mod mex;
 mod ntlm;
@@ -12,6 +14,7 @@ mod publish;
 mod record;
 mod server;
 mod service;
+mod sign_in;
 mod soap;
 mod store;
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! sspi makes the challenge and checks the message integrity code, whose key follows from the password and the server's
 //! challenge. It would let a message *without* that code pass unchecked, so such a message is refused here first.
 //!
+//! `Negotiate` carries bare NTLM messages here, which Windows takes as well; a SPNEGO token is refused like a wrong one.
+//!
 //! An authenticated connection stays authenticated: a further request without `Authorization` is served as the same
 //! user, and a new handshake on it starts over. That is what IIS does by default, and why a client must never let two
 //! users share one connection.

@@ -182,3 +182,74 @@ pub(super) fn public_key(
     request.verify_signature().map_err(|_| Malformed("the request is not signed by its own key"))?;
     Ok(key.raw.to_vec())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::web_services::soap;
+    use crate::lab::web_services::web_ticket::{TicketRequest, number_and_pin};
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_address_is_the_same_in_any_case_and_with_its_default_port() {
+        let own = "https://web.contoso.example/CertProv/x.svc/WebTicket_Proof_SHA1";
+        assert!(same_address("HTTPS://WEB.contoso.example:443/certprov/X.svc/webticket_proof_sha1", own));
+        assert!(!same_address("https://web.contoso.example:444/CertProv/x.svc/WebTicket_Proof_SHA1", own));
+        assert!(!same_address("https://web.contoso.example/CertProv/x.svc", own));
+        assert!(!same_address("CertProv", own));
+    }
+
+    /// Trees of the elements that the lab reads, nested and repeated at random.
+    fn xml() -> impl Strategy<Value = String> {
+        let names = [
+            format!("Header xmlns=\"{SOAP}\""),
+            format!("Body xmlns=\"{SOAP}\""),
+            format!("Security xmlns=\"{WSSE}\""),
+            format!("UsernameToken xmlns=\"{WSSE}\""),
+            format!("BinarySecurityToken xmlns=\"{WSSE}\" ValueType=\"{PKCS10}\" EncodingType=\"{BASE64}\""),
+            format!("GetAndPublishCert xmlns=\"{OCS}\" Entity=\"é\" DeviceId=\"{{é}}\""),
+            format!("RequestSecurityToken xmlns=\"{WST_SLASH}\""),
+            format!("RequestSecurityToken xmlns=\"{}\"", soap::WST),
+            format!("Timestamp xmlns=\"{}\" Id=\"t\"", soap::WSU),
+            format!("Assertion xmlns=\"{}\" AssertionID=\"t\"", soap::SAML),
+            format!("Signature xmlns=\"{}\"", soap::DS),
+            format!("SignedInfo xmlns=\"{}\"", soap::DS),
+            format!("Reference xmlns=\"{}\" URI=\"#t\"", soap::DS),
+        ];
+        let text = "[a-zA-Z0-9+/= é]{0,12}";
+        text.prop_map(String::from).prop_recursive(6, 40, 5, move |inner| {
+            let name = proptest::sample::select(names.to_vec());
+            (name, proptest::collection::vec(inner, 0..5)).prop_map(|(name, inside)| {
+                let close = name.split(' ').next().unwrap_or_default().to_owned();
+                format!("<{name}>{}</{close}>", inside.concat())
+            })
+        })
+    }
+
+    fn read_everything(text: &str) {
+        if let Some(document) = soap::parse(text) {
+            let _ = TicketRequest::read(&document);
+            let _ = number_and_pin(&document);
+            let _ = PublishRequest::read(&document);
+            let own = "https://localhost/";
+            assert!(ticket(&document, &Tickets::new(), own, OffsetDateTime::UNIX_EPOCH).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_envelope_is_read_or_refused(inside in xml()) {
+            read_everything(&format!("<s:Envelope xmlns:s=\"{SOAP}\">{inside}</s:Envelope>"));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC{0,200}") {
+            read_everything(&text);
+        }
+
+        #[test]
+        fn any_bytes_are_a_signing_request_or_refused(der in proptest::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert!(public_key(&der, 2048..=4096).is_err());
+        }
+    }
+}

@@ -1,8 +1,9 @@
 //! The listeners and their connections: TLS, HTTP/1.1, one task for each connection.
 
+use super::answer::{Answer, Call};
 use super::ntlm::Handshake;
 use super::record::Kind;
-use super::service::{Answer, Call, Connection, Service};
+use super::service::{Connection, Service};
 use super::{Options, WebServices, issuer_url};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -82,7 +83,7 @@ async fn answer(
 }
 
 fn response(answer: Answer) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(answer.body.into()));
+    let mut response = Response::new(Full::new(answer.body));
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in answer.headers {
         if let Ok(value) = HeaderValue::try_from(value) {

@@ -61,6 +61,37 @@ pub(super) fn escape(text: &str) -> Cow<'_, str> {
     quick_xml::escape::escape(text)
 }
 
+/// How an answer is spelled: with which prefixes, declared where.
+pub(super) struct Spelling {
+    /// The assertion's prefix is declared on the envelope only.
+    pub(super) hoisted: bool,
+    /// Applied to a whole answer.
+    pub(super) respell: fn(String) -> String,
+}
+
+impl Spelling {
+    pub(super) fn usual() -> Self {
+        Self { hoisted: false, respell: |xml| xml }
+    }
+
+    pub(super) fn other() -> Self {
+        Self { hoisted: true, respell: renamed }
+    }
+}
+
+/// `xml`, one of the lab's own answers, with every prefix replaced; a second time changes nothing. Its texts hold no
+/// markup, so none is touched.
+fn renamed(xml: String) -> String {
+    const PREFIXES: [&str; 13] =
+        ["s", "wsu", "trust", "saml", "wsp", "wsa", "wsa10", "wsdl", "soap", "sp", "wst", "wsse", "wstep"];
+    PREFIXES.iter().fold(xml, |xml, prefix| {
+        xml.replace(&format!("<{prefix}:"), &format!("<{prefix}-2:"))
+            .replace(&format!("</{prefix}:"), &format!("</{prefix}-2:"))
+            .replace(&format!("xmlns:{prefix}="), &format!("xmlns:{prefix}-2="))
+            .replace(&format!(" {prefix}:Id="), &format!(" {prefix}-2:Id="))
+    })
+}
+
 /// `body` in an envelope.
 pub(super) fn envelope(body: &str) -> String {
     format!("<s:Envelope xmlns:s=\"{SOAP}\" xmlns:wsu=\"{WSU}\"><s:Body>{body}</s:Body></s:Envelope>")

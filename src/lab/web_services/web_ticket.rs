@@ -1,7 +1,7 @@
 //! Web tickets: who asks, what is issued, and the table by which a ticket is known again.
 
 use super::proof;
-use super::soap::{self, AUTH, SAML, SOAP, WSA, WSP, WSSE, WST, WSU, at, base64, bytes, escape, only, text};
+use super::soap::{self, AUTH, SAML, SOAP, Spelling, WSA, WSP, WSSE, WST, WSU, at, base64, bytes, escape, only, text};
 use super::users::User;
 use crate::lab::keys::random;
 use roxmltree::{Document, Node};
@@ -78,14 +78,6 @@ pub(super) fn number_and_pin<'a>(document: &'a Document<'_>) -> Option<(&'a str,
     let path = [(SOAP, "Header"), (WSSE, "Security"), (WSSE, "UsernameToken")];
     let token = at(document.root_element(), &path)?;
     Some((only(token, WSSE, "Username").and_then(text)?, only(token, WSSE, "Password").and_then(text)?))
-}
-
-/// How an answer is spelled.
-pub(super) struct Spelling {
-    /// The assertion's prefix is declared on the envelope only.
-    pub(super) hoisted: bool,
-    /// Applied to the whole answer.
-    pub(super) respell: fn(String) -> String,
 }
 
 /// Makes a ticket for `user` and the answer that carries it.

@@ -266,7 +266,7 @@ async fn a_ledger_of_a_newer_version_is_refused() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_said_and_leaves_the_chain_whole() {
+async fn a_full_disk_is_said_and_the_chain_goes_on_once_there_is_room() {
     let ledger = ledger().await;
     write(&ledger, &samples::events()).await;
     sqlx::query("PRAGMA max_page_count = 1").execute(&ledger.pool).await.unwrap();
@@ -275,6 +275,11 @@ async fn a_full_disk_is_said_and_leaves_the_chain_whole() {
     let error = ledger.append(None, &Event::Aborted { transaction: TRANSACTION, reason }).await.unwrap_err();
     assert!(matches!(error, LedgerError::DiskFull { .. }), "{error:?}");
     assert_eq!(ledger.verify().await.unwrap().events, 18);
+
+    // Somebody made room.
+    sqlx::query("PRAGMA max_page_count = 1000000").execute(&ledger.pool).await.unwrap();
+    write(&ledger, &samples::events()[17..]).await;
+    assert_eq!(ledger.verify().await.unwrap().events, 19);
 }
 
 #[tokio::test]
@@ -300,4 +305,58 @@ async fn a_temporary_ledger_leaves_nothing_behind() {
     write(&ledger, &samples::events()).await;
     ledger.close().await;
     assert!(!folder.exists());
+}
+
+#[test]
+fn every_migration_is_in_the_program() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ledger/migrations");
+    assert_eq!(MIGRATIONS.iter().count(), std::fs::read_dir(folder).unwrap().count());
+}
+
+#[tokio::test]
+async fn an_append_that_is_dropped_at_any_point_writes_all_or_nothing_and_hinders_nobody() {
+    let ledger = ledger().await;
+    let event = Event::Aborted { transaction: TRANSACTION, reason: "dropped".into() };
+    let mut kept = 0;
+    let mut dropped = 0;
+    for polls in (0..30).chain((5..).map(|power| 1 << power)) {
+        let mut append = Box::pin(ledger.append(None, &event));
+        let mut done = false;
+        for _ in 0..polls {
+            done = futures_util::poll!(append.as_mut()).is_ready();
+            if done {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(append);
+        dropped += u64::from(!done);
+        ledger.append(None, &event).await.unwrap();
+        kept += 1 + u64::from(done);
+        if done {
+            break;
+        }
+    }
+    let events = ledger.verify().await.unwrap().events;
+    assert!((kept..=kept + dropped).contains(&events), "{kept} + at most {dropped}, not {events}");
+}
+
+#[tokio::test]
+async fn a_record_for_scripts_has_its_place_and_its_body() {
+    let ledger = ledger().await;
+    let now = datetime!(2026-11-22 21:10:00.000_001 UTC);
+    ledger.append_at(now, Some(JobNumber(41)), &samples::events()[16]).await.unwrap();
+    let record = ledger.events(Filter::default()).await.unwrap().remove(0);
+    let json = serde_json::to_value(&record).unwrap();
+    let expected = serde_json::json!({
+        "station": record.station,
+        "sequence": 1,
+        "time": "2026-11-22T21:10:00.000001Z",
+        "job": 41,
+        "kind": "aborted",
+        "standing": "claimed",
+        "body": { "transaction": TRANSACTION, "reason": "the operator asked for it" },
+        "hash": Fingerprint::from_bytes(record.hash),
+    });
+    assert_eq!(json, expected);
 }

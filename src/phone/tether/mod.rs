@@ -42,8 +42,10 @@ pub struct Host {
     pub key: Arc<HostKey>,
     /// What phones call it, at most 32 characters.
     pub label: String,
-    /// Roots of the makers that the definitions trust for this phone.
+    /// Roots of the makers that the phone's definition names whole.
     pub maker_roots: Vec<Certificate>,
+    /// All of them by fingerprint; a root that is named by its fingerprint alone comes with the phone's chain.
+    pub maker_root_fingerprints: Vec<Fingerprint>,
 }
 
 /// A phone that speaks the protocol.
@@ -61,11 +63,6 @@ impl Tether {
     pub async fn new(link: Link, host: Host) -> Result<Self, PhoneError> {
         let exchange = Exchange::start(link).await?;
         Ok(Self { exchange, host, session: None, commitment: [0; 32], vouched: false })
-    }
-
-    /// Says that a person has compared the short code on both sides: the phone is vouched for from now on.
-    pub fn code_was_compared(&mut self) {
-        self.vouched = true;
     }
 
     /// Sends a request and gives the answers of all its operations; the first refusal is the error.
@@ -180,7 +177,7 @@ impl Driver for Tether {
             answer.proof.as_ref(),
             session.handshake_hash(),
             &identity,
-            &self.host.maker_roots,
+            &self.host,
             OffsetDateTime::now_utc(),
         );
         self.commitment = *answer.commitment;
@@ -224,6 +221,10 @@ impl Driver for Tether {
         Ok(ShortCode::new(&hash, &nonce, &revealed.nonce))
     }
 
+    fn code_was_compared(&mut self) {
+        self.vouched = true;
+    }
+
     async fn attention(&mut self, time: Duration) -> Result<(), PhoneError> {
         let seconds = time.as_secs().min(120) as u8;
         self.one(Step::Look, Operation::Attention { seconds }).await.map(|_| ())
@@ -240,6 +241,9 @@ impl Driver for Tether {
         if let Some(time) = clock_set {
             operations.push((Step::Clock, Operation::SetClock { time: time.unix_timestamp() }));
         }
+        if let Some(pending) = preparation.gives_up {
+            operations.push((Step::Abort, Operation::Abort { id: (*pending.as_bytes()).into() }));
+        }
         let replaces = preparation.replaces.map(|fingerprint| (*fingerprint.as_bytes()).into());
         operations.push((Step::Begin, Operation::Begin { id, user: common_name.clone(), replaces }));
         operations.push((Step::MakeKey, Operation::MakeKey { id, kind: reading::kind_number(preparation.key) }));
@@ -254,9 +258,7 @@ impl Driver for Tether {
         let request: DerMap = read(request, Step::SigningRequest)?;
         let request = SigningRequest::from_der(&request.der).map_err(PhoneError::Request)?;
         let expected = Expected { kind: preparation.key, common_name: &common_name };
-        request
-            .check(&expected)
-            .map_err(|error| PhoneError::Protocol { during: Step::SigningRequest, what: error.to_string() })?;
+        request.check(&expected).map_err(PhoneError::WrongRequest)?;
         if request.key_id().as_bytes() != &*made.key {
             let what = "its request holds another key than the one it made".into();
             return Err(PhoneError::Protocol { during: Step::SigningRequest, what });

@@ -1,7 +1,7 @@
 //! What keys in the phone prove: the factory key that it is a phone of its maker, the identity's key that it is in there.
 
-use super::binding;
 use super::messages::{DeviceProof, ECDSA_SHA256, PossessionMap, RSA_SHA256};
+use super::{Host, binding};
 use crate::credential::{Certificate, Fingerprint};
 use crate::phone::{Authenticity, Identity, PhoneError};
 use aws_lc_rs::signature::{
@@ -19,10 +19,10 @@ pub(super) fn judge(
     proof: Option<&DeviceProof>,
     handshake_hash: &[u8; 32],
     identity: &Identity,
-    roots: &[Certificate],
+    host: &Host,
     now: OffsetDateTime,
 ) -> Authenticity {
-    match by_maker(proof, handshake_hash, identity, roots, now) {
+    match by_maker(proof, handshake_hash, identity, host, now) {
         Ok(root) => Authenticity::Maker { root },
         Err(reason) => Authenticity::Nothing { reason },
     }
@@ -32,10 +32,13 @@ fn by_maker(
     proof: Option<&DeviceProof>,
     handshake_hash: &[u8; 32],
     identity: &Identity,
-    roots: &[Certificate],
+    host: &Host,
     now: OffsetDateTime,
 ) -> Result<String, String> {
     let proof = proof.ok_or("it has no factory key")?;
+    let presented = proof.chain.iter().filter_map(|der| Certificate::from_der(der).ok());
+    let named = presented.filter(|root| host.maker_root_fingerprints.contains(&root.fingerprint()));
+    let roots: Vec<Certificate> = host.maker_roots.iter().cloned().chain(named).collect();
     if roots.is_empty() {
         return Err("no definition names its maker's root".into());
     }

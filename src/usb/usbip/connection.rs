@@ -1,9 +1,8 @@
-//! An imported device: transfers and their answers on one TCP connection.
+//! An imported device: transfers with deadlines on one TCP connection.
 //!
 //! There is no task behind it. Whoever waits for a transfer moves the bytes, and dropping the connection closes it at
 //! once, so the server can give the device to the next. A transfer whose future is dropped is withdrawn.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -13,7 +12,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::super::error::{Doing, UsbError, Where};
-use super::wire::{self, AnswerKind, HEADER, Submit, Violation};
+use super::super::transfer::end_of;
+use super::exchange::{Event, Exchange, Request};
+use super::wire::{HEADER, Violation};
 
 /// How long after its deadline a transfer's withdrawal may stay unanswered, at most; never longer than the deadline.
 const GRACE: Duration = Duration::from_secs(1);
@@ -29,38 +30,8 @@ const TIMED_OUT: i32 = -110;
 pub(super) struct Connection {
     stream: TcpStream,
     at: Where,
-    device: u32,
-    last_sequence: u32,
-    incoming: BytesMut,
-    outgoing: BytesMut,
-    under_way: BTreeMap<u32, UnderWay>,
-    /// Withdrawals under way, by their own sequence number, with that of the transfer they withdraw.
-    withdrawals: BTreeMap<u32, u32>,
+    exchange: Exchange,
     ended: bool,
-}
-
-/// What is known of a transfer that has no answer yet.
-struct UnderWay {
-    is_in: bool,
-    asked: u32,
-}
-
-/// What is to be transferred.
-pub(super) struct Transfer<'a> {
-    /// `bEndpointAddress`; for a control request 0x80 or 0x00.
-    pub(super) endpoint: u8,
-    pub(super) setup: [u8; 8],
-    /// What the device is given.
-    pub(super) data: &'a [u8],
-    /// How much the device may give.
-    pub(super) asked: u32,
-    pub(super) interval: u8,
-    pub(super) during: Doing,
-}
-
-enum Event {
-    Completed { sequence: u32, status: i32, actual: u32, data: Bytes },
-    Withdrawn { target: u32 },
 }
 
 /// Why nothing more comes from a connection.
@@ -72,58 +43,51 @@ enum End {
 impl Connection {
     /// Takes over `stream` after the server has agreed to the import; `incoming` is what it has sent since.
     pub(super) fn new(stream: TcpStream, at: Where, device: u32, incoming: BytesMut) -> Self {
-        Self {
-            stream,
-            at,
-            device,
-            last_sequence: 0,
-            incoming,
-            outgoing: BytesMut::new(),
-            under_way: BTreeMap::new(),
-            withdrawals: BTreeMap::new(),
-            ended: false,
-        }
+        Self { stream, at, exchange: Exchange::new(device, incoming), ended: false }
     }
 
     /// Makes one transfer and gives the data that the device sent, or for an OUT transfer none.
-    pub(super) async fn transfer(&mut self, transfer: Transfer<'_>, deadline: Duration) -> Result<Bytes, UsbError> {
-        let during = transfer.during;
-        let until = Instant::now() + deadline;
+    pub(super) async fn transfer(
+        &mut self,
+        request: Request<'_>,
+        during: Doing,
+        deadline: Duration,
+    ) -> Result<Bytes, UsbError> {
+        let until = end_of(deadline);
         if self.ended {
             return Err(UsbError::Unplugged { at: self.at.clone(), during });
         }
-        // What an earlier transfer left behind must not take the data of this one.
-        while !self.withdrawals.is_empty() {
+        while self.exchange.is_withdrawing() {
             match timeout_at(until, self.event()).await {
-                Ok(event) => drop(event.map_err(|end| self.ended_by(end, during))?),
+                Ok(Ok(Event::Completed { .. } | Event::Withdrawn { .. })) => {}
+                Ok(Err(end)) => return Err(self.ended_by(end, during)),
                 Err(_) => return Err(self.silent(during, deadline)),
             }
         }
-        let sequence = self.submit(&transfer);
-        let Some(event) = self.landing(sequence, until, deadline).await else {
-            return Err(self.silent(during, deadline));
-        };
+        let sequence = self.exchange.submit(&request);
         let at = self.at.clone();
-        match event {
-            Err(end) => Err(self.ended_by(end, during)),
-            Ok(Event::Withdrawn { .. }) => Err(UsbError::TimedOut { at, during, after: deadline }),
-            Ok(Event::Completed { status, actual, data, .. }) => match status {
-                // Only part of the data went out, and nobody can say which.
-                0 if !transfer.is_in() && actual as usize != transfer.data.len() => {
-                    Err(UsbError::Damaged { at, during, source: None })
-                }
-                0 => Ok(data),
-                BROKEN_PIPE => Err(UsbError::Stalled { at, during }),
-                NO_DEVICE | SHUT_DOWN => {
-                    self.ended = true;
-                    Err(UsbError::Unplugged { at, during })
-                }
-                NO_ENTRY | CONNECTION_RESET | TIMED_OUT => Err(UsbError::TimedOut { at, during, after: deadline }),
-                _ => {
-                    let source = Some(io::Error::other(format!("USB/IP status {status}")));
-                    Err(UsbError::Damaged { at, during, source })
-                }
-            },
+        let (status, actual, data) = match self.landing(sequence, until, deadline).await {
+            None => return Err(self.silent(during, deadline)),
+            Some(Err(end)) => return Err(self.ended_by(end, during)),
+            Some(Ok(Event::Withdrawn { .. })) => return Err(UsbError::TimedOut { at, during, after: deadline }),
+            Some(Ok(Event::Completed { status, actual, data, .. })) => (status, actual, data),
+        };
+        match status {
+            // Only part of the data went out, and nobody can say which.
+            0 if !request.is_in() && actual as usize != request.data.len() => {
+                Err(UsbError::Damaged { at, during, source: None })
+            }
+            0 => Ok(data),
+            BROKEN_PIPE => Err(UsbError::Stalled { at, during }),
+            NO_DEVICE | SHUT_DOWN => {
+                self.ended = true;
+                Err(UsbError::Unplugged { at, during })
+            }
+            NO_ENTRY | CONNECTION_RESET | TIMED_OUT => Err(UsbError::TimedOut { at, during, after: deadline }),
+            _ => {
+                let source = Some(io::Error::other(format!("USB/IP status {status}")));
+                Err(UsbError::Damaged { at, during, source })
+            }
         }
     }
 
@@ -140,85 +104,23 @@ impl Connection {
         }
     }
 
-    fn submit(&mut self, transfer: &Transfer<'_>) -> u32 {
-        let sequence = self.next_sequence();
-        let is_in = transfer.is_in();
-        // A transfer is bounded by the caller's buffer: 4 GiB never reach this line.
-        let given = u32::try_from(transfer.data.len()).expect("a transfer is shorter than 4 GiB");
-        let asked = if is_in { transfer.asked } else { given };
-        let submit = Submit {
-            sequence,
-            device: self.device,
-            endpoint: transfer.endpoint & 0x0f,
-            is_in,
-            length: asked,
-            interval: transfer.interval,
-            setup: transfer.setup,
-        };
-        self.outgoing.extend_from_slice(&submit.header());
-        self.outgoing.extend_from_slice(transfer.data);
-        self.under_way.insert(sequence, UnderWay { is_in, asked });
-        sequence
-    }
-
-    fn withdraw(&mut self, target: u32) {
-        let sequence = self.next_sequence();
-        self.outgoing.extend_from_slice(&wire::unlink(sequence, self.device, target));
-        self.withdrawals.insert(sequence, target);
-    }
-
-    fn next_sequence(&mut self) -> u32 {
-        self.last_sequence = self.last_sequence.wrapping_add(1).max(1);
-        self.last_sequence
-    }
-
     /// The next answer from the server. May be dropped at any time without loss.
     async fn event(&mut self) -> Result<Event, End> {
+        let Self { stream, exchange, .. } = self;
         loop {
-            if let Some(event) = self.parse().map_err(End::Broken)? {
+            if let Some(event) = exchange.take().map_err(End::Broken)? {
                 return Ok(event);
             }
-            let moved = if self.outgoing.is_empty() {
-                self.incoming.reserve(HEADER);
-                self.stream.read_buf(&mut self.incoming).await
+            let moved = if exchange.outgoing.is_empty() {
+                exchange.incoming.reserve(HEADER);
+                stream.read_buf(&mut exchange.incoming).await
             } else {
-                self.stream.write_buf(&mut self.outgoing).await
+                stream.write_buf(&mut exchange.outgoing).await
             };
             // A cable cut in the middle of an answer ends like one cut between two: the device is gone.
             match moved {
                 Ok(1..) => {}
                 Ok(0) | Err(_) => return Err(End::Closed),
-            }
-        }
-    }
-
-    /// Takes one whole answer from what has arrived.
-    fn parse(&mut self) -> Result<Option<Event>, Violation> {
-        let Some(header) = self.incoming.first_chunk::<HEADER>() else { return Ok(None) };
-        let answer = wire::answer(header)?;
-        let sequence = answer.sequence;
-        match answer.kind {
-            AnswerKind::Submitted { status, actual } => {
-                let UnderWay { is_in, asked } =
-                    *self.under_way.get(&sequence).ok_or(Violation::Sequence { sequence })?;
-                if actual > asked {
-                    return Err(Violation::Length { actual, asked });
-                }
-                let length = if is_in { actual as usize } else { 0 };
-                if self.incoming.len() < HEADER + length {
-                    return Ok(None);
-                }
-                self.under_way.remove(&sequence);
-                let mut frame = self.incoming.split_to(HEADER + length);
-                let data = frame.split_off(HEADER).freeze();
-                Ok(Some(Event::Completed { sequence, status, actual, data }))
-            }
-            AnswerKind::Unlinked => {
-                let target = self.withdrawals.remove(&sequence).ok_or(Violation::Sequence { sequence })?;
-                // Status 0 says that the transfer was complete already: its answer has come before this one.
-                self.under_way.remove(&target);
-                let _ = self.incoming.split_to(HEADER);
-                Ok(Some(Event::Withdrawn { target }))
             }
         }
     }
@@ -235,12 +137,6 @@ impl Connection {
             End::Closed => UsbError::Unplugged { at, during },
             End::Broken(source) => UsbError::Protocol { at, during, source },
         }
-    }
-}
-
-impl Transfer<'_> {
-    fn is_in(&self) -> bool {
-        self.endpoint & 0x80 != 0
     }
 }
 
@@ -268,7 +164,7 @@ impl Flight<'_> {
     }
 
     fn withdraw(&mut self) {
-        self.connection.withdraw(self.sequence);
+        self.connection.exchange.withdraw(self.sequence);
         self.landed = true;
     }
 }
@@ -276,11 +172,175 @@ impl Flight<'_> {
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
         if !self.landed {
-            self.connection.withdraw(self.sequence);
+            let Connection { stream, exchange, .. } = &mut *self.connection;
+            exchange.withdraw(self.sequence);
             // As far as it goes now; the next transfer sends the rest.
-            if let Ok(sent) = self.connection.stream.try_write(&self.connection.outgoing) {
-                let _ = self.connection.outgoing.split_to(sent);
+            if let Ok(sent) = stream.try_write(&exchange.outgoing) {
+                let _ = exchange.outgoing.split_to(sent);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(5);
+    const BRIEF: Duration = Duration::from_millis(10);
+    const DURING: Doing = Doing::Transfer { endpoint: 0x81 };
+    const READ: Request<'static> = Request { endpoint: 0x81, setup: [0; 8], data: &[], asked: 512, interval: 0 };
+
+    /// A connection, and the other end of it for a peer that keeps to no rule.
+    async fn wires() -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (peer, _) = listener.accept().await.unwrap();
+        let at = Where::Port("127.0.0.1:1/1-1".parse().unwrap());
+        (Connection::new(stream, at, 0x0001_0002, BytesMut::new()), peer)
+    }
+
+    fn answer(command: u32, sequence: u32, status: i32, actual: u32, data: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER];
+        for (at, word) in [(0, command), (4, sequence), (20, status.cast_unsigned()), (24, actual)] {
+            bytes[at..at + 4].copy_from_slice(&word.to_be_bytes());
+        }
+        bytes.extend(data);
+        bytes
+    }
+
+    async fn command(peer: &mut TcpStream) -> [u8; HEADER] {
+        let mut header = [0; HEADER];
+        peer.read_exact(&mut header).await.unwrap();
+        header
+    }
+
+    /// The peer answers the first transfer with `bytes`.
+    async fn answered_with(bytes: Vec<u8>, request: Request<'_>) -> (Connection, Result<Bytes, UsbError>) {
+        let (mut connection, mut peer) = wires().await;
+        peer.write_all(&bytes).await.unwrap();
+        let outcome = connection.transfer(request, DURING, SOON).await;
+        (connection, outcome)
+    }
+
+    #[tokio::test]
+    async fn a_transfer_that_completes_while_it_is_withdrawn_is_taken() {
+        let (mut connection, mut peer) = wires().await;
+        let racing = async {
+            command(&mut peer).await;
+            let unlink = command(&mut peer).await;
+            assert_eq!((unlink[3], unlink[7], unlink[23]), (2, 2, 1));
+            peer.write_all(&answer(3, 1, 0, 4, b"late")).await.unwrap();
+            peer.write_all(&answer(4, 2, 0, 0, b"")).await.unwrap();
+            command(&mut peer).await;
+            peer.write_all(&answer(3, 3, 0, 4, b"next")).await.unwrap();
+        };
+        let (_, (late, next)) = tokio::join!(racing, async {
+            let late = connection.transfer(READ, DURING, BRIEF).await;
+            (late, connection.transfer(READ, DURING, SOON).await)
+        });
+        assert_eq!(late.unwrap(), "late");
+        assert_eq!(next.unwrap(), "next");
+    }
+
+    #[tokio::test]
+    async fn a_withdrawn_transfer_has_timed_out_and_the_next_goes_its_way() {
+        let (mut connection, mut peer) = wires().await;
+        let peer = async {
+            command(&mut peer).await;
+            command(&mut peer).await;
+            peer.write_all(&answer(4, 2, -104, 0, b"")).await.unwrap();
+            command(&mut peer).await;
+            peer.write_all(&answer(3, 3, 0, 0, b"")).await.unwrap();
+        };
+        let (_, (first, next)) = tokio::join!(peer, async {
+            let first = connection.transfer(READ, DURING, BRIEF).await;
+            (first, connection.transfer(READ, DURING, SOON).await)
+        });
+        assert!(matches!(first, Err(UsbError::TimedOut { .. })));
+        assert_eq!(next.unwrap(), "");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_falls_silent_ends_the_link_by_the_deadline() {
+        let (mut connection, _peer) = wires().await;
+        let error = connection.transfer(READ, DURING, BRIEF).await.unwrap_err();
+        assert!(matches!(error, UsbError::Silent { after: BRIEF, .. }) && error.ends_link(), "{error}");
+        let error = connection.transfer(READ, DURING, SOON).await.unwrap_err();
+        assert!(matches!(error, UsbError::Unplugged { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_does_not_read_ends_the_link_by_the_deadline() {
+        let (mut connection, _peer) = wires().await;
+        let much = vec![0; 64 << 20];
+        let write = Request { endpoint: 0x01, data: &much, ..READ };
+        assert!(matches!(connection.transfer(write, DURING, BRIEF).await, Err(UsbError::Silent { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_breaks_the_protocol_is_not_spoken_to_again() {
+        for (bytes, violation) in [
+            (answer(3, 1, 0, 513, b""), Violation::Length { actual: 513, asked: 512 }),
+            (answer(3, 7, 0, 0, b""), Violation::Sequence { sequence: 7 }),
+            (answer(4, 1, 0, 0, b""), Violation::Sequence { sequence: 1 }),
+            (answer(1, 1, 0, 0, b""), Violation::Code { code: 1 }),
+        ] {
+            let (mut connection, outcome) = answered_with(bytes, READ).await;
+            let error = outcome.unwrap_err();
+            assert!(matches!(&error, UsbError::Protocol { source, .. } if *source == violation), "{error}");
+            assert!(matches!(connection.transfer(READ, DURING, SOON).await, Err(UsbError::Unplugged { .. })));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_status_means_decides_what_the_technician_does() {
+        let status = |status| answered_with(answer(3, 1, status, 0, b""), READ);
+        assert!(matches!(status(-32).await.1, Err(UsbError::Stalled { .. })));
+        assert!(matches!(status(-19).await.1, Err(UsbError::Unplugged { .. })));
+        assert!(matches!(status(-108).await.1, Err(UsbError::Unplugged { .. })));
+        assert!(matches!(status(-110).await.1, Err(UsbError::TimedOut { .. })));
+        assert!(matches!(status(-71).await.1, Err(UsbError::Damaged { source: Some(_), .. })));
+        assert!(matches!(status(5).await.1, Err(UsbError::Damaged { .. })));
+    }
+
+    #[tokio::test]
+    async fn data_that_went_out_only_in_part_is_damage() {
+        let write = Request { endpoint: 0x01, data: b"abcd", ..READ };
+        assert!(matches!(answered_with(answer(3, 1, 0, 3, b""), write).await.1, Err(UsbError::Damaged { .. })));
+        assert_eq!(answered_with(answer(3, 1, 0, 4, b""), write).await.1.unwrap(), "");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_in_the_middle_of_an_answer_is_an_unplug() {
+        let (mut connection, mut peer) = wires().await;
+        peer.write_all(&answer(3, 1, 0, 10, b"half")).await.unwrap();
+        drop(peer);
+        assert!(matches!(connection.transfer(READ, DURING, SOON).await, Err(UsbError::Unplugged { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_deadline_without_end_is_no_mistake() {
+        let (mut connection, mut peer) = wires().await;
+        peer.write_all(&answer(3, 1, 0, 4, b"data")).await.unwrap();
+        assert_eq!(connection.transfer(READ, DURING, Duration::MAX).await.unwrap(), "data");
+    }
+
+    #[tokio::test]
+    async fn an_answer_may_come_byte_by_byte() {
+        let (mut connection, mut peer) = wires().await;
+        peer.set_nodelay(true).unwrap();
+        let (_, outcome) = tokio::join!(
+            async {
+                for byte in answer(3, 1, 0, 5, b"bytes") {
+                    peer.write_all(&[byte]).await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+            },
+            connection.transfer(READ, DURING, SOON)
+        );
+        assert_eq!(outcome.unwrap(), "bytes");
     }
 }

@@ -5,6 +5,7 @@
 //! everybody else meanwhile. A device is imported whole, so claiming one interface claims them all.
 
 mod connection;
+mod exchange;
 mod wire;
 
 use std::io;
@@ -15,7 +16,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use self::connection::{Connection, Transfer};
+use self::connection::Connection;
+use self::exchange::Request;
 use self::wire::Exported;
 use super::attached::{Attached, Strings};
 use super::descriptor::{self, Configuration, DeviceDescriptor};
@@ -70,7 +72,7 @@ pub(super) struct Device {
     pub(super) counters: Counters,
 }
 
-/// Imports a device, reads what it says about itself and sets its configuration where none is active.
+/// Imports a device, reads what it says about itself and sets its configuration.
 pub(super) async fn open(host: &UsbIpHost, attached: &Attached) -> Result<Device, UsbError> {
     let slot = &attached.slot;
     let at = || Where::Port(slot.clone());
@@ -98,9 +100,9 @@ pub(super) async fn open(host: &UsbIpHost, attached: &Attached) -> Result<Device
     let total = Configuration::total_length(&head).map_err(malformed)?;
     let whole = opened.descriptor(descriptor::CONFIGURATION, total).await?;
     let configuration = Configuration::parse(&whole).map_err(malformed)?;
-    if exported.configuration == 0 {
-        opened.configure(configuration.value).await?;
-    }
+    // Always, as a kernel does: what the import reply says of the active configuration may be old (seen with Linux' usbipd,
+    // which reads it when it makes a list), and halts that the last host left behind end with it.
+    opened.configure(configuration.value).await?;
     let Opening { connection, counters, .. } = opened;
     Ok(Device { connection, descriptor: device, configuration, counters })
 }
@@ -192,15 +194,8 @@ impl Opening {
             length,
         };
         self.counters.control += 1;
-        let transfer = Transfer {
-            endpoint: 0x80,
-            setup: request.setup(),
-            data: &[],
-            asked: length.into(),
-            interval: 0,
-            during: Doing::ReadingDescriptors,
-        };
-        let bytes = self.connection.transfer(transfer, STANDARD_REQUEST).await?;
+        let request = Request { endpoint: 0x80, setup: request.setup(), data: &[], asked: length.into(), interval: 0 };
+        let bytes = self.connection.transfer(request, Doing::ReadingDescriptors, STANDARD_REQUEST).await?;
         self.counters.bytes_in += bytes.len() as u64;
         Ok(bytes)
     }
@@ -228,8 +223,8 @@ async fn control_out(
 ) -> Result<(), UsbError> {
     let too_long = || UsbError::Missing { at: at.clone(), missing: Missing::ControlRoom(request.data.len()) };
     let setup = request.setup().ok_or_else(too_long)?;
-    let transfer = Transfer { endpoint: 0x00, setup, data: request.data, asked: 0, interval: 0, during };
-    connection.transfer(transfer, deadline).await.map(drop)
+    let request = Request { endpoint: 0x00, setup, data: request.data, asked: 0, interval: 0 };
+    connection.transfer(request, during, deadline).await.map(drop)
 }
 
 impl Device {
@@ -239,15 +234,9 @@ impl Device {
         during: Doing,
         deadline: Duration,
     ) -> Result<Vec<u8>, UsbError> {
-        let transfer = Transfer {
-            endpoint: 0x80,
-            setup: request.setup(),
-            data: &[],
-            asked: request.length.into(),
-            interval: 0,
-            during,
-        };
-        self.connection.transfer(transfer, deadline).await.map(Vec::from)
+        let request =
+            Request { endpoint: 0x80, setup: request.setup(), data: &[], asked: request.length.into(), interval: 0 };
+        self.connection.transfer(request, during, deadline).await.map(Vec::from)
     }
 
     pub(super) async fn control_out(
@@ -268,8 +257,8 @@ impl Device {
         deadline: Duration,
     ) -> Result<Vec<u8>, UsbError> {
         let Endpoint { address, interval, .. } = endpoint;
-        let transfer = Transfer { endpoint: address, setup: [0; 8], data: &[], asked, interval, during };
-        self.connection.transfer(transfer, deadline).await.map(Vec::from)
+        let request = Request { endpoint: address, setup: [0; 8], data: &[], asked, interval };
+        self.connection.transfer(request, during, deadline).await.map(Vec::from)
     }
 
     pub(super) async fn write(
@@ -280,7 +269,56 @@ impl Device {
         deadline: Duration,
     ) -> Result<(), UsbError> {
         let Endpoint { address, interval, .. } = endpoint;
-        let transfer = Transfer { endpoint: address, setup: [0; 8], data, asked: 0, interval, during };
-        self.connection.transfer(transfer, deadline).await.map(drop)
+        let request = Request { endpoint: address, setup: [0; 8], data, asked: 0, interval };
+        self.connection.transfer(request, during, deadline).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Asks for a list of a server that answers `reply` and closes, or stays where there is no reply.
+    async fn asked(reply: Option<Vec<u8>>) -> Result<Vec<Attached>, UsbError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().into();
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 8];
+            stream.read_exact(&mut request).await.unwrap();
+            assert_eq!(request, [0x01, 0x11, 0x80, 0x05, 0, 0, 0, 0]);
+            if let Some(reply) = reply {
+                stream.write_all(&reply).await.unwrap();
+            }
+        };
+        tokio::join!(server, list(&host)).1
+    }
+
+    #[tokio::test]
+    async fn a_list_that_is_none_is_named_for_what_it_is() {
+        let other = asked(Some(b"SSH-2.0-OpenSSH".to_vec())).await.unwrap_err();
+        assert!(matches!(other, UsbError::Protocol { source: Violation::Version { .. }, .. }), "{other}");
+        let endless = [&[1, 17, 0, 5, 0, 0, 0, 0, 0, 0, 15, 255], &[0; 2000][..]].concat();
+        let nameless = asked(Some(endless)).await.unwrap_err();
+        assert!(matches!(nameless, UsbError::Protocol { source: Violation::Device, .. }), "{nameless}");
+        let short = asked(Some(vec![1, 17, 0, 5, 0, 0])).await.unwrap_err();
+        assert!(matches!(short, UsbError::Protocol { source: Violation::Truncated, .. }), "{short}");
+        let mute = asked(None).await.unwrap_err();
+        assert!(matches!(mute, UsbError::Protocol { .. } | UsbError::Unreachable { .. }), "{mute}");
+        assert_eq!(asked(Some(vec![1, 17, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0])).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_accepts_and_says_nothing_is_silent_not_unreachable() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let until = Instant::now() + Duration::from_millis(5);
+        let at = Where::Host(listener.local_addr().unwrap().into());
+        let request = wire::list_request();
+        let asked =
+            ask(&mut stream, &request, &mut BytesMut::new(), wire::device_list, at, Doing::Listing, until).await;
+        assert!(matches!(asked, Err(UsbError::Silent { .. })));
     }
 }

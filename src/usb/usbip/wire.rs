@@ -73,8 +73,6 @@ pub(super) struct Exported {
     pub(super) vendor_id: u16,
     pub(super) product_id: u16,
     pub(super) device_version: u16,
-    /// The active configuration, 0 for none.
-    pub(super) configuration: u8,
     pub(super) interfaces: Vec<InterfaceKind>,
 }
 
@@ -226,7 +224,6 @@ fn device(record: &[u8; DEVICE]) -> Result<Exported, Violation> {
         vendor_id: half(300),
         product_id: half(302),
         device_version: half(304),
-        configuration: record[309],
         interfaces: Vec::new(),
     })
 }

@@ -30,6 +30,10 @@ pub(super) async fn lab() -> WebServices {
 pub(super) async fn lab_with(settings: Settings) -> WebServices {
     let user = |sip: &str, number| User::new(sip.parse().unwrap(), number);
     let users = vec![user("alice@contoso.example", "+12065551219"), user("bob@contoso.example", "+12065551220")];
+    lab_of(users, settings).await
+}
+
+pub(super) async fn lab_of(users: Vec<User>, settings: Settings) -> WebServices {
     let pki = Arc::clone(&PKI);
     WebServices::start(Options { pki, users, settings, server_faults: ServerFaults::none() }).await.unwrap()
 }
@@ -126,15 +130,29 @@ impl Client {
 
     /// The whole NTLM handshake with this password; the last answer.
     pub(super) async fn ntlm(&mut self, scheme: &str, login: &str, password: &str, body: String) -> Reply {
+        self.ntlm_altered(scheme, login, password, body, |_| ()).await
+    }
+
+    /// The handshake with a change made to the last message.
+    pub(super) async fn ntlm_altered(
+        &mut self,
+        scheme: &str,
+        login: &str,
+        password: &str,
+        body: String,
+        alter: impl FnOnce(&mut Vec<u8>),
+    ) -> Reply {
         let path = "/WebTicket/WebTicketService.svc";
         let (domain, name) = login.split_once('\\').unwrap_or(("", login));
         let mut ntlm =
             NtlmClient { ntlm: Ntlm::new(), identity: AuthIdentityBuffers::from_utf8(name, domain, password) };
-        let reply = self.rst(path, Some(&format!("{scheme} {}", ntlm.step(None))), String::new()).await;
+        let reply =
+            self.rst(path, Some(&format!("{scheme} {}", STANDARD.encode(ntlm.step(None)))), String::new()).await;
         assert_eq!(reply.status, 401);
         let challenge = reply.header("www-authenticate").strip_prefix(&format!("{scheme} ")).unwrap().to_owned();
-        let authenticate = ntlm.step(Some(&STANDARD.decode(challenge).unwrap()));
-        self.rst(path, Some(&format!("{scheme} {authenticate}")), body).await
+        let mut authenticate = ntlm.step(Some(&STANDARD.decode(challenge).unwrap()));
+        alter(&mut authenticate);
+        self.rst(path, Some(&format!("{scheme} {}", STANDARD.encode(authenticate))), body).await
     }
 
     /// A web ticket for a user of the lab.
@@ -185,7 +203,7 @@ struct NtlmClient {
 }
 
 impl NtlmClient {
-    fn step(&mut self, challenge: Option<&[u8]>) -> String {
+    fn step(&mut self, challenge: Option<&[u8]>) -> Vec<u8> {
         let mut identity = Some(self.identity.clone());
         let mut input = [SecurityBuffer::new(challenge.unwrap_or_default().to_vec(), BufferType::Token)];
         let mut output = [SecurityBuffer::new(Vec::new(), BufferType::Token)];
@@ -201,7 +219,8 @@ impl NtlmClient {
         let mut ntlm = self.ntlm.clone();
         ntlm.initialize_security_context_impl(&mut builder).unwrap().resolve_to_result().unwrap();
         self.ntlm = ntlm;
-        STANDARD.encode(&output[0].buffer)
+        let [output] = output;
+        output.buffer
     }
 }
 

@@ -131,3 +131,50 @@ async fn a_server_chain_can_be_broken_while_the_server_runs() {
     assert!(refused(ServerFaults { server_dates: Dates::NotYet, ..none.clone() }).await.contains("not valid yet"));
     assert!(refused(ServerFaults { intermediate_dates: Dates::Expired, ..none }).await.contains("expired"));
 }
+
+#[tokio::test]
+async fn the_missing_intermediate_is_where_the_certificate_says() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let lab = lab().await;
+    let url = url::Url::parse(&lab.issuer_url()).unwrap();
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", url.port().unwrap())).await.unwrap();
+    let ask = format!("GET {} HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n", url.path());
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let body = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+    let (_, issuing) = X509Certificate::from_der(&answer[body..]).unwrap();
+    assert_eq!(issuing.subject().to_string(), "CN=Contoso Issuing CA 2 (LAB)");
+    assert_eq!(lab.counters().requests[&Kind::IssuerDownload], 1);
+}
+
+#[tokio::test]
+async fn a_good_ticket_can_be_called_invalid_once() {
+    let lab = lab().await;
+    let (mut client, ticket, request) = ready(&lab).await;
+    lab.faults().ticket_invalid = 1;
+    let reply = client.publish(ticket.publish_body(ALICE, &request)).await.unwrap();
+    assert_eq!((reply.status, reply.text("ErrorId").as_str()), (500, "28032"));
+    assert_eq!(client.publish(ticket.publish_body(ALICE, &request)).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn an_answer_can_be_held_back() {
+    let lab = lab().await;
+    let mut client = Client::connect(&lab).await;
+    lab.faults().slow = Some((Kind::CertProvMetadata, std::time::Duration::from_secs(3600)));
+    let answer = client.get("/CertProv/CertProvisioningService.svc/mex");
+    tokio::time::timeout(std::time::Duration::from_millis(5), answer).await.err().unwrap();
+}
+
+#[tokio::test]
+async fn a_lab_that_is_dropped_no_longer_answers() {
+    let lab = lab().await;
+    let mut client = Client::connect(&lab).await;
+    let path = "/CertProv/CertProvisioningService.svc/mex";
+    assert_eq!(client.get(path).await.status, 200);
+    let address = lab.address();
+    drop(lab);
+    while client.send("GET", path, &[], String::new()).await.is_ok() {}
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}

@@ -1,7 +1,7 @@
 //! Web tickets by NTLM and by PIN.
 
-use super::client::{Client, lab, lab_with, pin_header, rst_body};
-use crate::lab::web_services::{Credential, Kind, Settings, WindowsAuth};
+use super::client::{Client, lab, lab_of, lab_with, pin_header, rst_body};
+use crate::lab::web_services::{Credential, Kind, Settings, User, WindowsAuth};
 use secrecy::ExposeSecret;
 
 const STS: &str = "/WebTicket/WebTicketService.svc";
@@ -49,6 +49,27 @@ async fn the_password_is_really_checked() {
 }
 
 #[tokio::test]
+async fn an_ntlm_message_without_or_with_a_broken_integrity_code_is_refused() {
+    let lab = lab().await;
+    let alice = lab.users()[0].clone();
+    let mut client = Client::connect(&lab).await;
+    let mut refused = async |alter: fn(&mut Vec<u8>)| {
+        let (password, body) = (alice.password.expose_secret(), client.rst_body(None));
+        let reply = client.ntlm_altered("NTLM", &alice.login, password, body, alter).await;
+        assert_eq!(reply.status, 401);
+        lab.requests().pop().unwrap().refusal.unwrap()
+    };
+    let unprotected = |message: &mut Vec<u8>| {
+        let flags = [6, 0, 4, 0, 2, 0, 0, 0];
+        let at = message.windows(8).position(|window| window == flags).unwrap();
+        message[at + 4] = 0;
+    };
+    assert_eq!(refused(unprotected).await, "the NTLM message has no integrity code");
+    // The code stands behind header and version ([MS-NLMP] 2.2.1.3).
+    assert_eq!(refused(|message| message[72] ^= 1).await, "wrong password");
+}
+
+#[tokio::test]
 async fn an_authenticated_connection_stays_its_users() {
     let lab = lab().await;
     let (alice, bob) = (lab.users()[0].clone(), lab.users()[1].clone());
@@ -81,6 +102,16 @@ async fn number_and_pin_give_a_ticket_that_names_the_user() {
     let reply = client.rst(PIN, None, body).await;
     assert_eq!(reply.status, 200, "{}", reply.body);
     assert_eq!(reply.text("NameIdentifier"), "sip:alice@contoso.example");
+}
+
+#[tokio::test]
+async fn two_users_with_one_number_are_told_apart_by_their_pins() {
+    let user = |sip: &str, pin: &str| User { pin: pin.into(), ..User::new(sip.parse().unwrap(), "+12065551219") };
+    let users = vec![user("alice@contoso.example", "071256"), user("bob@contoso.example", "071257")];
+    let lab = lab_of(users, Settings::default()).await;
+    let mut client = Client::connect(&lab).await;
+    let body = rst_body(&client.publish_address(), None, &pin_header("12065551219", "071257"));
+    assert_eq!(client.rst(PIN, None, body).await.text("NameIdentifier"), "sip:bob@contoso.example");
 }
 
 #[tokio::test]

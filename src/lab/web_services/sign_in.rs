@@ -1,0 +1,117 @@
+//! The web ticket service's ports: who may sign in, and how often one may be wrong.
+
+use super::answer::{Answer, Call, diagnosed, faulted, malformed, refuse};
+use super::faults::{WindowsAuth, strikes};
+use super::ntlm::{Handshake, Step};
+use super::record::{Credential, Request};
+use super::service::{Connection, Service, locked};
+use super::soap;
+use super::web_ticket::{self, TicketRequest};
+use crate::credential::SipAddress;
+use std::collections::HashMap;
+
+/// Wrong PINs until it is locked, for all that a lab lives. A real pool counts 10 of 4 digits, 25 of more, in an hour.
+const PIN_TRIES: u32 = 10;
+
+impl Service {
+    pub(super) fn windows_at(&self, path: &str) -> bool {
+        match self.settings.windows {
+            WindowsAuth::Negotiate | WindowsAuth::OnlyNtlmOffered => path.eq_ignore_ascii_case(super::STS),
+            WindowsAuth::NtlmPort => path.eq_ignore_ascii_case(super::STS_NTLM),
+            WindowsAuth::Off => false,
+        }
+    }
+
+    pub(super) fn ntlm_ticket(&self, connection: &Connection, call: &Call, entry: &mut Request) -> Answer {
+        let mut handshake = locked(&connection.handshake);
+        let user = match (&call.authorization, &*handshake) {
+            (None, Handshake::Done(user)) => *user,
+            (None, _) => return self.unauthorised(),
+            (Some(header), _) => match handshake.step(header, &self.users) {
+                Step::Challenge(token) => return Answer::empty(401).with("www-authenticate", token),
+                Step::Welcome(user) => {
+                    entry.credential = Some(Credential::Ntlm);
+                    user
+                }
+                Step::Refused(user, why) => {
+                    entry.user = user.map(|user| self.users[user].sip.clone());
+                    entry.credential = user.map(|_| Credential::Ntlm);
+                    return refuse(entry, why, self.unauthorised());
+                }
+            },
+        };
+        drop(handshake);
+        let internal = "Internal error while processing Integrated Windows authentication or authorization.";
+        if strikes(&mut self.faults().sign_in_broken) {
+            entry.user = Some(self.users[user].sip.clone());
+            return diagnosed(500, 28001, internal);
+        }
+        self.ticket(user, call, entry)
+    }
+
+    fn unauthorised(&self) -> Answer {
+        let answer = Answer::empty(401);
+        match self.settings.windows {
+            WindowsAuth::Negotiate => answer.with("www-authenticate", "Negotiate").with("www-authenticate", "NTLM"),
+            _ => answer.with("www-authenticate", "NTLM"),
+        }
+    }
+
+    pub(super) fn pin_ticket(&self, call: &Call, entry: &mut Request) -> Answer {
+        let Some(document) = soap::parse(&call.body) else { return malformed(entry, "not a SOAP envelope") };
+        let Some((number, pin)) = web_ticket::number_and_pin(&document) else {
+            entry.refusal = Some("no number and PIN".to_owned());
+            return faulted(28020, "No valid security token.");
+        };
+        entry.credential = Some(Credential::Pin);
+        let owners: Vec<usize> = (0..self.users.len()).filter(|i| self.users[*i].has_number(number)).collect();
+        let right = owners.iter().copied().find(|i| self.users[*i].has_pin(pin));
+        entry.user = right.or(owners.first().copied()).map(|i| self.users[i].sip.clone());
+        let mut wrong = locked(&self.wrong_pins);
+        let tries = |wrong: &HashMap<SipAddress, u32>, i: usize| wrong.get(&self.users[i].sip).copied().unwrap_or(0);
+        if right.or(owners.first().copied()).is_some_and(|i| tries(&wrong, i) >= PIN_TRIES) {
+            entry.refusal = Some("the PIN is locked".to_owned());
+            return faulted(99002, "The PIN is locked.");
+        }
+        let Some(user) = right else {
+            for i in owners {
+                *wrong.entry(self.users[i].sip.clone()).or_default() += 1;
+            }
+            entry.refusal = Some("wrong number or PIN".to_owned());
+            return faulted(99001, "The number or the PIN is wrong.");
+        };
+        wrong.remove(&self.users[user].sip);
+        drop(wrong);
+        self.ticket(user, call, entry)
+    }
+
+    /// A ticket for a user who has proven to be one.
+    fn ticket(&self, index: usize, call: &Call, entry: &mut Request) -> Answer {
+        let user = &self.users[index];
+        entry.user = Some(user.sip.clone());
+        if !user.sip_enabled || self.faults().not_sip_enabled.contains(&user.sip) {
+            entry.refusal = Some("not SIP enabled".to_owned());
+            return diagnosed(403, 28000, "User is not SIP enabled.");
+        }
+        if call.action() != Some("http://docs.oasis-open.org/ws-sx/ws-trust/200512/RST/Issue") {
+            return malformed(entry, "the SOAPAction is not RST/Issue");
+        }
+        let Some(document) = soap::parse(&call.body) else { return malformed(entry, "not a SOAP envelope") };
+        let request = match TicketRequest::read(&document) {
+            Ok(request) => request,
+            Err(why) => return malformed(entry, why),
+        };
+        if request.claim.is_some_and(|claim| !user.is_entity(claim)) {
+            return refuse(entry, "the claim is another user's", Answer::xml(500, web_ticket::claim_fault()));
+        }
+        let (now, spelling) = {
+            let faults = self.faults();
+            (faults.now(), faults.spelling())
+        };
+        let times = (now, now + self.settings.ticket_life);
+        let (id, ticket, answer) = web_ticket::issue(&request, (index, user), times, &spelling);
+        locked(&self.tickets).insert(id, ticket);
+        self.count(|counters| counters.tickets += 1);
+        Answer::xml(200, answer)
+    }
+}

@@ -1,0 +1,144 @@
+//! How a job ends: *done*, *not done* or *unknown*, as types.
+
+use super::error::ProvisionError;
+use super::event::StepDone;
+use crate::credential::{Certificate, Fingerprint, SipAddress};
+use crate::ledger::JobNumber;
+use crate::phone::{Authenticity, IdentityInUse, PhoneState, Possession, ServerTrust, Traffic};
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How a job ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The phone holds the identity and the trust, and has proved it.
+    Done(Box<Receipt>),
+    /// The phone and the service are as they were.
+    NotDone(Failure),
+    /// Something was published or committed that could not be confirmed. The same command again finds out and goes on.
+    Unknown(Failure),
+    /// Nothing was to be done: this is what would be.
+    Planned(Plan),
+}
+
+/// A job that did not end well.
+#[derive(Debug)]
+pub struct Failure {
+    /// The job, once it had a number.
+    pub job: Option<JobNumber>,
+    /// Why.
+    pub error: ProvisionError,
+    /// What has happened all the same, for people.
+    pub already: Option<String>,
+    /// The steps that had ended well.
+    pub steps: Vec<StepDone>,
+}
+
+/// What is about to be done to a phone.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plan {
+    /// The user it gets.
+    pub user: SipAddress,
+    /// The pool.
+    pub pool: String,
+    /// The identity that goes.
+    pub replaces: Option<IdentityInUse>,
+    /// Whether the clock is set.
+    pub sets_clock: bool,
+    /// Trust anchors that it gets, by name.
+    pub anchors: Vec<String>,
+    /// Intermediates that it gets, by name.
+    pub intermediates: Vec<String>,
+    /// What stays as it is.
+    pub stays: Vec<String>,
+    /// Whether the phone has all of it already.
+    pub nothing_to_do: bool,
+}
+
+/// A job that ended well.
+#[derive(Debug)]
+pub struct Receipt {
+    /// The job.
+    pub job: JobNumber,
+    /// What the phone holds, proved.
+    pub verified: Verified,
+    /// What vouches for the phone.
+    pub authenticity: Authenticity,
+    /// Whether the phone had it all before, so that nothing was changed.
+    pub unchanged: bool,
+    /// The server that published, by its own word.
+    pub published_by: Option<String>,
+    /// Each step with its time.
+    pub steps: Vec<StepDone>,
+    /// From the first transfer to the proof, without the time that a person took to answer.
+    pub took: Duration,
+    /// What the cable has carried.
+    pub traffic: Traffic,
+    /// Whether the phone was told to sign in now.
+    pub sign_in_asked: bool,
+}
+
+/// An identity with its server trust that a phone has proved to hold: made only from its proof and from what was read back.
+#[derive(Debug, Clone)]
+pub struct Verified {
+    user: SipAddress,
+    certificate: Certificate,
+    anchors: Vec<Certificate>,
+    intermediates: Vec<Certificate>,
+}
+
+impl Verified {
+    /// Compares what the phone proved and what was read back with what was sent.
+    pub(super) fn new(
+        user: &SipAddress,
+        certificate: &Certificate,
+        trust: &ServerTrust,
+        possession: &Possession,
+        read_back: &PhoneState,
+    ) -> Result<Self, ProvisionError> {
+        let differs = |what: &str| ProvisionError::ReadBackDiffers { what: what.to_owned() };
+        let identity = read_back.identity.as_ref().ok_or_else(|| differs("it holds no identity"))?;
+        let fingerprint = certificate.fingerprint();
+        if possession.certificate() != fingerprint || identity.fingerprint != fingerprint {
+            return Err(differs("it holds another certificate"));
+        }
+        if !identity.user.eq_ignore_ascii_case(user.as_str()) {
+            return Err(differs("it holds the certificate under another user's name"));
+        }
+        let held: BTreeSet<Fingerprint> = read_back.anchors.iter().map(|anchor| anchor.fingerprint).collect();
+        if let Some(lacking) = trust.anchors.iter().find(|anchor| !held.contains(&anchor.fingerprint())) {
+            return Err(differs(&format!("the trust anchor {} is not there", lacking.label())));
+        }
+        let held: BTreeSet<Fingerprint> = identity.intermediates.iter().copied().collect();
+        if let Some(lacking) = trust.intermediates.iter().find(|between| !held.contains(&between.fingerprint())) {
+            return Err(differs(&format!("the intermediate {} is not there", lacking.label())));
+        }
+        Ok(Self {
+            user: user.clone(),
+            certificate: certificate.clone(),
+            anchors: trust.anchors.clone(),
+            intermediates: trust.intermediates.clone(),
+        })
+    }
+
+    /// Whose identity it is.
+    pub fn user(&self) -> &SipAddress {
+        &self.user
+    }
+
+    /// The user's certificate.
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// Trust anchors that were installed with it.
+    pub fn anchors(&self) -> &[Certificate] {
+        &self.anchors
+    }
+
+    /// Intermediates that were installed with it.
+    pub fn intermediates(&self) -> &[Certificate] {
+        &self.intermediates
+    }
+}

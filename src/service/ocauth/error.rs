@@ -1,0 +1,295 @@
+//! Why the service did not do what it was asked, grouped by who can put it right.
+
+use super::diagnostics::{Diagnosis, Meaning};
+use super::xml::BadMessage;
+use crate::credential::SipAddress;
+use crate::tls::TlsError;
+use std::fmt;
+
+/// What was being asked of the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Reading a service's metadata.
+    Metadata,
+    /// Getting a web ticket.
+    Ticket,
+    /// Having a certificate made and published.
+    Publish,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Metadata => "metadata",
+            Self::Ticket => "web ticket",
+            Self::Publish => "publishing",
+        })
+    }
+}
+
+/// The class of a failure; the program's exit codes follow it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// Failed; the same again will fail again (1).
+    Failed,
+    /// Nobody knows whether it happened (5).
+    Unknown,
+    /// Refused by this program's own rules (6).
+    Policy,
+    /// Repeat later (7).
+    Temporary,
+    /// A person has to decide or to correct something (8).
+    NeedsPerson,
+}
+
+/// Why the service did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    // The network, and this computer's trust.
+    /// There is no TLS connection.
+    #[error("no connection to the Web Services")]
+    Connection(#[source] TlsError),
+    /// The connection broke in the middle.
+    #[error("the connection to {host} broke ({step})")]
+    Lost {
+        /// The server.
+        host: String,
+        /// What was being asked.
+        step: Step,
+        /// What hyper said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No answer in time.
+    #[error("{host} did not answer within {seconds} s ({step})")]
+    TimedOut {
+        /// The server.
+        host: String,
+        /// What was being asked.
+        step: Step,
+        /// The limit.
+        seconds: u64,
+    },
+
+    // This program's own rules. Nothing was sent.
+    /// The PIN message is not public and goes only to a lab, or to a pool that the operator gave a profile for.
+    #[error("signing in with a PIN is refused: its message is not public, so it goes only to a lab")]
+    PinProfileNotAllowed,
+    /// A credential or a ticket would go to a host that is neither in the user's domain nor allowed.
+    #[error("credentials are not sent to {host}: it is not in {domain} and was not allowed")]
+    HostNotAllowed {
+        /// The host that the metadata names.
+        host: String,
+        /// The user's SIP domain.
+        domain: String,
+    },
+    /// The metadata names an address without TLS.
+    #[error("the metadata of {host} names the address `{address}`, which is not https")]
+    InsecureAddress {
+        /// The server whose metadata it is.
+        host: String,
+        /// The address.
+        address: String,
+    },
+    /// One enrolment serves one user: connection and cookies are theirs.
+    #[error("this enrolment belongs to {first}, and {second} needs one of their own")]
+    OtherUser {
+        /// Whose it is.
+        first: SipAddress,
+        /// Who else was to use it.
+        second: SipAddress,
+    },
+
+    // The person who signs in.
+    /// The login cannot be an account name.
+    #[error("`{login}` is not an account name")]
+    BadLogin {
+        /// As given.
+        login: String,
+    },
+    /// The service refused the credential.
+    #[error("{host} refused the credential{}", said(diagnosis.as_ref()))]
+    CredentialRefused {
+        /// The server.
+        host: String,
+        /// Its words, if it had any.
+        diagnosis: Option<Diagnosis>,
+    },
+    /// The same credential was refused before in this process; it was not sent again.
+    #[error("this credential was refused before, so it was not sent again")]
+    RefusedBefore,
+    /// The credential is somebody else's.
+    #[error("the credential belongs to {named}, not to {expected}")]
+    NotThisUser {
+        /// Who was to be signed in.
+        expected: SipAddress,
+        /// Whom the service named.
+        named: String,
+    },
+
+    // The phone.
+    /// The phone's signing request cannot be used.
+    #[error("the phone's signing request cannot be used: {problem}")]
+    BadSigningRequest {
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    // The service.
+    /// The service does not have this way to sign in.
+    #[error("{host} does not offer {way} (port {port} is not in its metadata)")]
+    NotOffered {
+        /// The server.
+        host: String,
+        /// The way, for a person: `PIN authentication`.
+        way: &'static str,
+        /// The port that is missing.
+        port: &'static str,
+    },
+    /// The service said no.
+    #[error("the service refused ({step}): {diagnosis}")]
+    Refused {
+        /// What was asked.
+        step: Step,
+        /// Its words.
+        diagnosis: Diagnosis,
+    },
+    /// The ticket has expired or is not accepted. One new ticket may be fetched for one more try.
+    #[error("the web ticket is not accepted any more{}", said(diagnosis.as_ref()))]
+    TicketRefused {
+        /// The service's words; none when the ticket had expired before it was sent.
+        diagnosis: Option<Diagnosis>,
+    },
+    /// The answer is not what the protocol says.
+    #[error("{host} gave an answer that is not understood ({step})")]
+    BadAnswer {
+        /// The server.
+        host: String,
+        /// What was asked.
+        step: Step,
+        /// What is wrong with the answer.
+        source: BadMessage,
+    },
+
+    // After the request to publish was written.
+    /// The request was sent, and whether a certificate was published is not known.
+    #[error("whether {host} published a certificate is not known")]
+    OutcomeUnknown {
+        /// The server.
+        host: String,
+        /// What kept the answer from being known.
+        source: Box<ServiceError>,
+    },
+    /// Something was published, and it is not what was asked for.
+    #[error("{host} answered with a certificate that does not fit: {problem}")]
+    UnfitCertificate {
+        /// The server.
+        host: String,
+        /// Why it does not fit.
+        problem: String,
+    },
+}
+
+fn said(diagnosis: Option<&Diagnosis>) -> String {
+    diagnosis.map(|d| format!(": {d}")).unwrap_or_default()
+}
+
+impl ServiceError {
+    /// What the technician does next.
+    pub fn next_step(&self) -> &'static str {
+        match self {
+            Self::Connection(error) => error.next_step(),
+            Self::Lost { .. } | Self::TimedOut { .. } => "repeat; if it stays, check the network and the server's load",
+            Self::PinProfileNotAllowed => "sign in with NTLM: --auth ntlm --login 'DOMAIN\\user'",
+            Self::HostNotAllowed { .. } => {
+                "check that the address is the right pool; if it is, allow this host explicitly"
+            }
+            Self::InsecureAddress { .. } => "have the administrator correct the address in the pool's configuration",
+            Self::OtherUser { .. } => "start a new enrolment for this user",
+            Self::BadLogin { .. } => "write the login like 'CONTOSO\\alice' or alice@contoso.example",
+            Self::CredentialRefused { diagnosis, .. } => match diagnosis.as_ref().map(Diagnosis::meaning) {
+                Some(meaning) if meaning != Meaning::Unknown => meaning.next_step(),
+                Some(_) | None => "check login and password with the user; further wrong tries may lock the account",
+            },
+            Self::RefusedBefore => "correct the credential; too many wrong tries lock the account or the PIN",
+            Self::NotThisUser { .. } => "check that --user is the SIP address of the account that signs in",
+            Self::BadSigningRequest { .. } => "have the phone make a new key and signing request",
+            Self::NotOffered { .. } => {
+                "choose a way to sign in that the pool offers, or have the administrator enable this one"
+            }
+            Self::Refused { diagnosis, .. } => diagnosis.meaning().next_step(),
+            Self::TicketRefused { .. } => Meaning::TicketInvalid.next_step(),
+            Self::BadAnswer { .. } => "check that the address is the certificate provisioning service of a pool",
+            Self::OutcomeUnknown { .. } | Self::UnfitCertificate { .. } => {
+                "run `resume`: the same request is sent again with the same ids"
+            }
+        }
+    }
+
+    /// Who can put it right.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Connection(error) if error.is_temporary() => ErrorClass::Temporary,
+            Self::Connection(_) => ErrorClass::NeedsPerson,
+            Self::Lost { .. } | Self::TimedOut { .. } | Self::TicketRefused { .. } => ErrorClass::Temporary,
+            Self::PinProfileNotAllowed
+            | Self::HostNotAllowed { .. }
+            | Self::InsecureAddress { .. }
+            | Self::OtherUser { .. } => ErrorClass::Policy,
+            Self::BadLogin { .. } | Self::CredentialRefused { .. } | Self::RefusedBefore | Self::NotThisUser { .. } => {
+                ErrorClass::NeedsPerson
+            }
+            Self::BadSigningRequest { .. } | Self::NotOffered { .. } | Self::BadAnswer { .. } => ErrorClass::Failed,
+            Self::Refused { diagnosis, .. } => match diagnosis.meaning() {
+                Meaning::StoreUnavailable | Meaning::InternalWindowsAuth => ErrorClass::Temporary,
+                Meaning::NotSipEnabled
+                | Meaning::OtherSipAddress
+                | Meaning::PinWrong
+                | Meaning::PinLocked
+                | Meaning::EntityMismatch => ErrorClass::NeedsPerson,
+                Meaning::TicketInvalid => ErrorClass::Temporary,
+                Meaning::OAuthInvalid | Meaning::RequestMalformed | Meaning::KeySize => ErrorClass::Failed,
+                Meaning::Unknown if matches!(diagnosis.status, 502..=504) => ErrorClass::Temporary,
+                Meaning::Unknown => ErrorClass::Failed,
+            },
+            Self::OutcomeUnknown { .. } | Self::UnfitCertificate { .. } => ErrorClass::Unknown,
+        }
+    }
+
+    /// The request to publish may have had its effect although it failed.
+    pub fn outcome_unknown(&self) -> bool {
+        self.class() == ErrorClass::Unknown
+    }
+
+    /// The ticket was not accepted and nothing was published: one new ticket may be fetched for one more try.
+    pub fn ticket_refused(&self) -> bool {
+        matches!(self, Self::TicketRefused { .. })
+    }
+
+    /// The service refused the credential, now or before in this process. It is not sent again.
+    pub fn credential_refused(&self) -> bool {
+        matches!(self, Self::CredentialRefused { .. } | Self::RefusedBefore)
+    }
+
+    /// The service's own words, if it said why.
+    pub fn diagnosis(&self) -> Option<&Diagnosis> {
+        match self {
+            Self::Refused { diagnosis, .. } => Some(diagnosis),
+            Self::CredentialRefused { diagnosis, .. } | Self::TicketRefused { diagnosis } => diagnosis.as_ref(),
+            Self::OutcomeUnknown { source, .. } => source.diagnosis(),
+            Self::Connection(_)
+            | Self::Lost { .. }
+            | Self::TimedOut { .. }
+            | Self::PinProfileNotAllowed
+            | Self::HostNotAllowed { .. }
+            | Self::InsecureAddress { .. }
+            | Self::OtherUser { .. }
+            | Self::BadLogin { .. }
+            | Self::RefusedBefore
+            | Self::NotThisUser { .. }
+            | Self::BadSigningRequest { .. }
+            | Self::NotOffered { .. }
+            | Self::BadAnswer { .. }
+            | Self::UnfitCertificate { .. } => None,
+        }
+    }
+}

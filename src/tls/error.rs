@@ -1,0 +1,200 @@
+//! Why there is no TLS connection to a server, and what to do about it.
+
+use std::io;
+
+/// Why there is no TLS connection.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The host cannot be a server name.
+    #[error("`{host}` is not a host name")]
+    BadHost {
+        /// As given.
+        host: String,
+    },
+    /// There is not one trust anchor to go by.
+    #[error("no trust anchor is known, so no server can be trusted")]
+    NoAnchors,
+    /// DNS has no address for the name.
+    #[error("the name {host} does not resolve")]
+    NotResolved {
+        /// The server.
+        host: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// Something answers there, and nothing listens on the port.
+    #[error("{host} refuses connections on port {port}")]
+    Refused {
+        /// The server.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No way there.
+    #[error("{host} port {port} cannot be reached")]
+    Unreachable {
+        /// The server.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No answer in time.
+    #[error("{host} port {port} did not answer within {seconds} s ({step})")]
+    TimedOut {
+        /// The server.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// The limit.
+        seconds: u64,
+        /// `connecting` or `TLS handshake`.
+        step: &'static str,
+    },
+    /// This computer does not trust the server's certificate.
+    #[error("the certificate of {host} is not trusted: {reason}")]
+    Untrusted {
+        /// The server.
+        host: String,
+        /// Why, for a person.
+        reason: Distrust,
+        /// The chain exactly as sent, own certificate first, DER.
+        presented: Vec<Vec<u8>>,
+        /// webpki's exact verdict.
+        #[source]
+        verdict: Box<rustls::Error>,
+    },
+    /// The two sides share no TLS version or cipher.
+    #[error(
+        "{host} and this program share no TLS version or cipher; the server probably lacks ECDHE with AES-GCM, as Lync \
+         2010/2013 on Windows Server 2012 R2 and older do, and this build cannot speak older TLS"
+    )]
+    NoCommonCipher {
+        /// The server.
+        host: String,
+        /// What rustls said.
+        source: rustls::Error,
+    },
+    /// The handshake failed in another way.
+    #[error("the TLS handshake with {host} failed")]
+    Handshake {
+        /// The server.
+        host: String,
+        /// What rustls said.
+        source: rustls::Error,
+    },
+    /// The connection broke during the handshake: often a plain-text port, a proxy, or a server that hangs up on TLS 1.2.
+    #[error("the connection to {host} broke during the TLS handshake")]
+    Broken {
+        /// The server.
+        host: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Why a certificate is not trusted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Distrust {
+    /// The chain leads to a root that this computer does not have.
+    #[error("its root `{root}` is not among this computer's trust anchors")]
+    UnknownRoot {
+        /// The root's name.
+        root: String,
+    },
+    /// The server did not send the certificate that signed its own, and it could not be got elsewhere. Told apart from an
+    /// unknown root by the length of what was sent, which is inferred: a CA may sign servers directly.
+    #[error("the server does not send the certificate of its issuer `{issuer}`{}", tried_text(tried))]
+    MissingIntermediate {
+        /// The issuer's name.
+        issuer: String,
+        /// Addresses that the certificate names for it, with what came of trying them.
+        tried: Vec<String>,
+    },
+    /// Past its end by this computer's clock.
+    #[error("a certificate of its chain has expired by this computer's clock")]
+    Expired,
+    /// Before its beginning by this computer's clock.
+    #[error("a certificate of its chain is not valid yet by this computer's clock")]
+    NotYetValid,
+    /// It is for other names.
+    #[error("it is for {}", names_text(names))]
+    WrongName {
+        /// The names it is for.
+        names: Vec<String>,
+    },
+    /// Anything else that webpki refuses; the verdict has the words.
+    #[error("it breaks the rules for server certificates")]
+    Unfit,
+}
+
+fn tried_text(tried: &[String]) -> String {
+    if tried.is_empty() { String::new() } else { format!("; tried {}", tried.join(", ")) }
+}
+
+fn names_text(names: &[String]) -> String {
+    if names.is_empty() { "no name at all".to_owned() } else { names.join(", ") }
+}
+
+impl TlsError {
+    /// What the technician does next.
+    pub fn next_step(&self) -> &'static str {
+        match self {
+            Self::BadHost { .. } => "correct the address of the Web Services",
+            Self::NoAnchors => "name the CA's certificate with --trust-anchor",
+            Self::NotResolved { .. } => {
+                "check the spelling, and that this computer uses the DNS of the network where the pool lives"
+            }
+            Self::Refused { .. } => "check the port, and that the Web Services of the pool are running",
+            Self::Unreachable { .. } | Self::TimedOut { .. } => {
+                "check this computer's network and the firewall between it and the pool, then repeat"
+            }
+            Self::Untrusted { reason, .. } => reason.next_step(),
+            Self::NoCommonCipher { .. } => {
+                "use a build with the OpenSSL engine for this pool, or enable ECDHE with AES-GCM on the server"
+            }
+            Self::Handshake { .. } | Self::Broken { .. } => {
+                "check that the address is an HTTPS service and that no proxy stands in between, then repeat"
+            }
+        }
+    }
+
+    /// Waiting and repeating may help, with nothing changed.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::NotResolved { .. }
+            | Self::Refused { .. }
+            | Self::Unreachable { .. }
+            | Self::TimedOut { .. }
+            | Self::Broken { .. } => true,
+            Self::BadHost { .. }
+            | Self::NoAnchors
+            | Self::Untrusted { .. }
+            | Self::NoCommonCipher { .. }
+            | Self::Handshake { .. } => false,
+        }
+    }
+}
+
+impl Distrust {
+    /// What the technician does next.
+    pub fn next_step(&self) -> &'static str {
+        match self {
+            Self::UnknownRoot { .. } => {
+                "ask the administrator for the root's certificate, compare its fingerprint, and give it with --trust-anchor"
+            }
+            Self::MissingIntermediate { .. } => {
+                "have the server send its whole chain, or give the issuer's certificate with --trust-anchor"
+            }
+            Self::Expired => "check this computer's clock; if it is right, the server needs a new certificate",
+            Self::NotYetValid => "check this computer's clock",
+            Self::WrongName { .. } => {
+                "use a name that the certificate is for, or have the server's certificate replaced"
+            }
+            Self::Unfit => "have the administrator look at the server's certificate",
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! A small certificate authority for tests: root, intermediate, servers.
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, IsCa, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::sync::Arc;
+
+pub(crate) struct Authority {
+    root: CertifiedIssuer<'static, KeyPair>,
+    intermediate: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// Which certificates a test server sends.
+#[derive(Clone, Copy)]
+pub(crate) enum Sends {
+    Everything,
+    OnlyItsOwn,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let key = || KeyPair::generate().unwrap();
+        let root = CertifiedIssuer::self_signed(ca("Contoso Root"), key()).unwrap();
+        let intermediate = CertifiedIssuer::signed_by(ca("Contoso Issuing CA 2"), key(), &root).unwrap();
+        Self { root, intermediate }
+    }
+
+    pub(crate) fn root_der(&self) -> Vec<u8> {
+        self.root.der().to_vec()
+    }
+
+    pub(crate) fn root_pem(&self) -> String {
+        self.root.pem()
+    }
+
+    pub(crate) fn intermediate_der(&self) -> Vec<u8> {
+        self.intermediate.der().to_vec()
+    }
+
+    pub(crate) fn intermediate_pem(&self) -> String {
+        self.intermediate.pem()
+    }
+
+    /// A server for `names`; `issuer_at` is the AIA address in its certificate.
+    pub(crate) fn server(&self, names: &[&str], sends: Sends, issuer_at: Option<&str>) -> Arc<ServerConfig> {
+        let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
+        self.server_with(CertificateParams::new(names).unwrap(), sends, issuer_at)
+    }
+
+    pub(crate) fn server_with(
+        &self,
+        mut params: CertificateParams,
+        sends: Sends,
+        issuer_at: Option<&str>,
+    ) -> Arc<ServerConfig> {
+        if let Some(address) = issuer_at {
+            params.custom_extensions.push(issuer_address(address));
+        }
+        let key = KeyPair::generate().unwrap();
+        let own = params.signed_by(&key, &self.intermediate).unwrap();
+        let mut chain: Vec<CertificateDer<'static>> = vec![own.der().clone()];
+        if matches!(sends, Sends::Everything) {
+            chain.push(self.intermediate.der().clone());
+        }
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        Arc::new(config)
+    }
+}
+
+fn ca(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params
+}
+
+/// AuthorityInfoAccess with one caIssuers address.
+fn issuer_address(address: &str) -> CustomExtension {
+    let method = [0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x02];
+    let description = tlv(0x30, &[method.as_slice(), &tlv(0x86, address.as_bytes())].concat());
+    CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 1], tlv(0x30, &description))
+}
+
+/// A PKCS#7 with nothing but certificates.
+pub(crate) fn certs_only(certificates: &[Vec<u8>]) -> Vec<u8> {
+    let oid = |last| tlv(0x06, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, last]);
+    let fields =
+        [tlv(0x02, &[1]), tlv(0x31, &[]), tlv(0x30, &oid(1)), tlv(0xa0, &certificates.concat()), tlv(0x31, &[])];
+    tlv(0x30, &[oid(2), tlv(0xa0, &tlv(0x30, &fields.concat()))].concat())
+}
+
+fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len();
+    let header = match length {
+        0..=0x7f => vec![tag, length as u8],
+        0x80..=0xff => vec![tag, 0x81, length as u8],
+        _ => vec![tag, 0x82, (length >> 8) as u8, length as u8],
+    };
+    [header.as_slice(), content].concat()
+}

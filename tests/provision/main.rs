@@ -1,0 +1,5 @@
+//! What provisioning promises, on a lab: real USB transfers, real HTTPS and SOAP, a real database.
+
+mod bench;
+mod cuts;
+mod promises;
