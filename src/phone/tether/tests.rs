@@ -28,7 +28,12 @@ fn material() -> PhoneMaterial {
 }
 
 fn host() -> Host {
-    Host { key: Arc::new(HostKey::ephemeral()), label: "station 3".into(), maker_roots: Vec::new() }
+    Host {
+        key: Arc::new(HostKey::ephemeral()),
+        label: "station 3".into(),
+        maker_roots: Vec::new(),
+        maker_root_fingerprints: Vec::new(),
+    }
 }
 
 fn named(name: &str) -> CertificateParams {
@@ -82,6 +87,7 @@ fn preparation(transaction: TransactionId, replaces: Option<Fingerprint>, consen
         set_clock: Some(time::Duration::ZERO),
         key: KeyKind::P256,
         consent,
+        gives_up: None,
     }
 }
 
@@ -273,9 +279,12 @@ async fn another_hosts_transaction_is_ended_only_by_consent_in_this_session() {
     let pending = tether.prepare(&preparation(TransactionId::random(), None, CONSENT)).await.unwrap_err();
     assert_eq!(number(&pending), code::OTHER_PENDING);
     assert_eq!(number(&tether.abort(theirs).await.unwrap_err()), code::CONSENT_NEEDED);
-    tether.one(Step::Consent, Operation::Consent { code: None }).await.unwrap();
-    tether.abort(theirs).await.unwrap();
-    assert_eq!(bench.phone.memory().pending, None);
+
+    let id = TransactionId::random();
+    tether.look(Duration::ZERO).await.unwrap();
+    let asks_again = Preparation { gives_up: Some(theirs), ..preparation(id, None, CONSENT) };
+    tether.prepare(&asks_again).await.unwrap();
+    assert_eq!(bench.phone.memory().pending.map(|pending| *pending.id), Some(*id.as_bytes()));
 }
 
 #[tokio::test]
