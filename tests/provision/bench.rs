@@ -1,6 +1,6 @@
 //! A station on a lab: the ordinary code path over real USB/IP, HTTPS and SQLite, with answers given beforehand.
 
-use secrecy::{ExposeSecret, SecretString};
+pub use crate::answers::Answers;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tethercert::credential::{Fingerprint, SipAddress};
@@ -9,11 +9,8 @@ use tethercert::lab::{Lab, LabOptions};
 use tethercert::ledger::Ledger;
 use tethercert::phone::definition::Definitions;
 use tethercert::phone::tether::HostKey;
-use tethercert::phone::{Finder, Identity, IdentityInUse, Parting, Phone, PhoneError, ShortCode};
-use tethercert::provision::{
-    Answer, Event, Job, NoAnswer, Operator, Outcome, PhoneSeen, ProvisionError, Receipt, Stage, Stop, provision,
-};
-use tethercert::service::SignIn;
+use tethercert::phone::{Finder, Parting, Phone, PhoneError};
+use tethercert::provision::{Job, Outcome, ProvisionError, Receipt, Stage, Stop, provision};
 use tethercert::service::ocauth::{OcAuth, PinProfile, Pool, RefusedCredentials, Settings};
 use tethercert::tls::{Resolve, Trust};
 use tethercert::usb::Usb;
@@ -78,20 +75,7 @@ impl Bench {
 
     pub fn answers(&self) -> Answers {
         let user = &self.lab.web().users()[0];
-        Answers {
-            login: user.login.clone(),
-            password: user.password.expose_secret().into(),
-            pin: None,
-            is_phone: Answer::Yes,
-            replaces: Answer::Nobody,
-            code: Answer::Nobody,
-            administrator_code: None,
-            codes_seen: Vec::new(),
-            asked: Vec::new(),
-            events: Vec::new(),
-            stop_at: None,
-            reached: None,
-        }
+        Answers::yes(user.login.clone(), user.password.clone())
     }
 
     /// Opens the first phone; what every run of the program begins with.
@@ -227,65 +211,4 @@ pub fn told(outcome: &Outcome) -> String {
         below = error.source();
     }
     text
-}
-
-/// Somebody who has thought about all questions beforehand.
-pub struct Answers {
-    pub login: String,
-    pub password: SecretString,
-    pub pin: Option<(String, SecretString)>,
-    pub is_phone: Answer,
-    pub replaces: Answer,
-    pub code: Answer,
-    pub administrator_code: Option<String>,
-    pub codes_seen: Vec<ShortCode>,
-    /// Every host that a secret was asked for.
-    pub asked: Vec<String>,
-    pub events: Vec<Event>,
-    /// Asks for a stop when an event of this kind comes.
-    pub stop_at: Option<(fn(&Event) -> bool, Option<Stop>)>,
-    /// Tells that a step has ended.
-    pub reached: Option<(Stage, Stop)>,
-}
-
-impl Operator for Answers {
-    fn event(&mut self, event: Event) {
-        if let Some((fits, Some(stop))) = &self.stop_at
-            && fits(&event)
-        {
-            stop.ask();
-        }
-        if let (Some((stage, reached)), Event::StepDone(done)) = (&self.reached, &event)
-            && done.step == *stage
-        {
-            reached.ask();
-        }
-        self.events.push(event);
-    }
-
-    async fn is_this_the_phone(&mut self, _: &PhoneSeen) -> Answer {
-        self.is_phone
-    }
-
-    async fn may_replace(&mut self, _: &IdentityInUse, _: &SipAddress) -> Answer {
-        self.replaces
-    }
-
-    async fn is_the_code_the_same(&mut self, code: ShortCode) -> Answer {
-        self.codes_seen.push(code);
-        self.code
-    }
-
-    async fn credential(&mut self, host: &str, _: &SipAddress) -> Result<SignIn, NoAnswer> {
-        self.asked.push(host.to_owned());
-        Ok(match &self.pin {
-            Some((number, pin)) => SignIn::Pin { number: number.clone(), pin: pin.expose_secret().into() },
-            None => SignIn::Ntlm { login: self.login.clone(), password: self.password.expose_secret().into() },
-        })
-    }
-
-    async fn administrator_code(&mut self, _: &Identity) -> Result<SecretString, NoAnswer> {
-        let nobody = || NoAnswer::Nobody { what: "the code".into(), option: "--admin-code-file".into() };
-        self.administrator_code.clone().map(Into::into).ok_or_else(nobody)
-    }
 }
