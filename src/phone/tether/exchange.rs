@@ -37,15 +37,7 @@ impl Exchange {
         let mut random = [0; 2];
         aws_lc_rs::rand::fill(&mut random).expect("the system gives random bytes");
         let epoch = u16::from_le_bytes(random).max(1);
-        let reset = ControlOut {
-            kind: ControlKind::Vendor,
-            recipient: Recipient::Interface,
-            request: REQUEST_RESET,
-            value: epoch,
-            index: link.interface().into(),
-            data: &[],
-        };
-        link.control_out(reset, CONTROL).await.map_err(usb(Step::Identify))?;
+        reset(&mut link, epoch).await.map_err(usb(Step::Identify))?;
         Ok(Self {
             link,
             output: output.address,
@@ -55,6 +47,12 @@ impl Exchange {
             exchanges: 0,
             max_body_bytes: MAX_BODY_BYTES,
         })
+    }
+
+    /// Ends the session without a message: a new epoch.
+    pub(super) async fn end(&mut self) -> Result<(), PhoneError> {
+        self.epoch = self.epoch.checked_add(1).unwrap_or(1);
+        reset(&mut self.link, self.epoch).await.map_err(usb(Step::Leave))
     }
 
     /// The phone's longest frame body, bytes; longer ones are not sent.
@@ -128,6 +126,18 @@ impl Exchange {
             }
         }
     }
+}
+
+async fn reset(link: &mut Link, epoch: u16) -> Result<(), UsbError> {
+    let request = ControlOut {
+        kind: ControlKind::Vendor,
+        recipient: Recipient::Interface,
+        request: REQUEST_RESET,
+        value: epoch,
+        index: link.interface().into(),
+        data: &[],
+    };
+    link.control_out(request, CONTROL).await
 }
 
 fn usb(during: Step) -> impl FnOnce(UsbError) -> PhoneError {

@@ -369,14 +369,15 @@ impl Driver for Tether {
     }
 
     async fn leave(&mut self, parting: Parting) -> Result<(), PhoneError> {
-        let before = match parting {
-            Parting::Leave => None,
-            Parting::SignIn => Some(Operation::SignIn {}),
-            Parting::Restart => Some(Operation::Restart {}),
+        let last = match parting {
+            Parting::Leave => {
+                self.session = None;
+                return self.exchange.end().await;
+            }
+            Parting::SignIn => Operation::SignIn {},
+            Parting::Restart => Operation::Restart {},
         };
-        let operations = before.into_iter().chain([Operation::Leave {}]);
-        let operations: Vec<_> = operations.map(|operation| (Step::Leave, operation)).collect();
-        self.request(&operations).await?;
+        self.request(&[(Step::Leave, last), (Step::Leave, Operation::Leave {})]).await?;
         self.session = None;
         Ok(())
     }

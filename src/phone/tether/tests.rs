@@ -144,10 +144,10 @@ fn number(error: &PhoneError) -> u16 {
 }
 
 #[tokio::test]
-async fn a_whole_job_takes_eight_exchanges_and_the_phone_ends_with_certificate_trust_and_settings() {
+async fn a_whole_job_takes_seven_exchanges_and_the_phone_ends_with_certificate_trust_and_settings() {
     let bench = Bench::new(material()).await;
     let (_, leaf, exchanges) = bench.job(None).await;
-    assert_eq!(exchanges, 8);
+    assert_eq!(exchanges, 7, "a short code makes it eight");
     assert_eq!(bench.phone.installed(), Some(leaf.fingerprint()));
     let memory = bench.phone.memory();
     assert_eq!(memory.installed_anchors.len(), 1);
@@ -439,5 +439,5 @@ async fn a_phone_that_takes_only_short_frames_is_served_in_pieces() {
     }
     let (_, leaf, exchanges) = bench.job(None).await;
     assert_eq!(bench.phone.installed(), Some(leaf.fingerprint()));
-    assert!(exchanges > 8);
+    assert!(exchanges > 7);
 }
