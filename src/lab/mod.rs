@@ -154,6 +154,18 @@ impl Lab {
         phone
     }
 
+    /// Plugs another phone into a port where one was.
+    pub fn replace(&mut self, bus_id: &str, material: PhoneMaterial) -> VirtualPhone {
+        let phone = VirtualPhone::new(material);
+        self.exporter.plug(bus_id, Box::new(phone.device()));
+        for (taken, before) in &mut self.phones {
+            if taken == bus_id {
+                *before = phone.clone();
+            }
+        }
+        phone
+    }
+
     /// The phones with their bus ids, in the order they were plugged in.
     pub fn phones(&self) -> &[(String, VirtualPhone)] {
         &self.phones

@@ -51,6 +51,12 @@ impl Bench {
         bench
     }
 
+    /// The first phone as it left the factory.
+    pub fn reset_phone(&mut self) {
+        let material = self.phone().material();
+        self.lab.replace(PORT, material);
+    }
+
     pub fn phone(&self) -> &VirtualPhone {
         self.lab.phone()
     }

@@ -170,6 +170,36 @@ async fn a_lost_answer_to_publish_is_asked_for_once_more_and_then_unknown_until_
 }
 
 #[tokio::test]
+async fn what_was_unknown_stays_unknown_until_it_is_known() {
+    let bench = Bench::new().await;
+    bench.lab.web().faults().answer_lost = 2;
+    unknown(bench.run(&bench.job(), &mut bench.answers()).await);
+    for kind in [Kind::NtlmTicket, Kind::Publish] {
+        bench.lab.web().faults().hang_up = Some((kind, 9));
+        unknown(bench.run(&bench.job(), &mut bench.answers()).await);
+    }
+    bench.lab.web().faults().hang_up = None;
+    bench.lab.web().faults().store_unavailable = 1;
+    unknown(bench.run(&bench.job(), &mut bench.answers()).await);
+    bench.done().await;
+    assert_eq!(bench.phone().installed(), bench.published());
+}
+
+#[tokio::test]
+async fn a_job_that_the_phone_has_forgotten_is_given_up_in_the_ledger() {
+    let mut bench = Bench::new().await;
+    bench.lab.web().faults().answer_lost = 2;
+    unknown(bench.run(&bench.job(), &mut bench.answers()).await);
+    let device = bench.phone().material().device;
+    assert!(bench.ledger.pending_for(device).await.unwrap().is_some());
+
+    bench.reset_phone();
+    bench.done().await;
+    assert_eq!(bench.ledger.pending_for(device).await.unwrap(), None);
+    assert_eq!(bench.phone().installed(), bench.published());
+}
+
+#[tokio::test]
 async fn a_program_killed_after_publishing_goes_on_without_publishing_again() {
     let bench = Bench::new().await;
     for stage in [Stage::Publish, Stage::Install] {
