@@ -441,3 +441,55 @@ async fn a_phone_that_takes_only_short_frames_is_served_in_pieces() {
     assert_eq!(bench.phone.installed(), Some(leaf.fingerprint()));
     assert!(exchanges > 7);
 }
+
+#[tokio::test]
+async fn a_phones_request_has_one_name_and_no_attributes() {
+    let bench = Bench::new(material()).await;
+    let (mut tether, _) = bench.session().await;
+    let prepared = tether.prepare(&preparation(TransactionId::random(), None, CONSENT)).await.unwrap();
+    let der = prepared.request.der();
+    let name = [b"\x0c\x15".as_slice(), b"alice@contoso.example"].concat();
+    assert!(der.windows(name.len()).any(|at| at == name), "the common name is a UTF8String");
+    let attributes_and_algorithm = [0xa0, 0x00, 0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
+    assert!(der.windows(14).any(|at| at == attributes_and_algorithm), "no attributes, ecdsa-with-SHA256");
+}
+
+fn prefixed(width: usize, body: &[u8]) -> Vec<u8> {
+    [&(body.len() as u32).to_be_bytes()[4 - width..], body].concat()
+}
+
+/// A TLS 1.2 client handshake up to ClientKeyExchange.
+fn handshake(server: &Certificate, client: &Certificate) -> Vec<u8> {
+    let message = |kind: u8, body: &[u8]| [vec![kind], prefixed(3, body)].concat();
+    let certificate = |one: &Certificate| message(11, &prefixed(3, &prefixed(3, one.der())));
+    let asked = [prefixed(1, &[64]), prefixed(2, &[4, 3, 4, 1]), prefixed(2, &[])].concat();
+    let [hello, answer, request, done, exchange] =
+        [(1, vec![3, 3, 9]), (2, vec![3, 3, 8]), (13, asked), (14, vec![]), (16, vec![7])]
+            .map(|(kind, body)| message(kind, &body));
+    [hello, answer, certificate(server), request, done, certificate(client), exchange].concat()
+}
+
+#[tokio::test]
+async fn a_phone_signs_a_handshake_with_its_own_server_once_for_each_consent() {
+    let bench = Bench::new(material()).await;
+    let (_, leaf, _) = bench.job(None).await;
+    let (mut tether, _) = bench.session().await;
+    let sign =
+        |server: &Certificate| Operation::SignHandshake { transcript: handshake(server, &leaf).into(), scheme: 0x0403 };
+    let server = &bench.trust.presented[0];
+    assert_eq!(number(&tether.one(Step::Prove, sign(server)).await.unwrap_err()), code::CONSENT_NEEDED);
+
+    let consent = || (Step::Consent, Operation::Consent { code: None });
+    let answers = tether.request(&[consent(), (Step::Prove, sign(server))]).await.unwrap();
+    let signed: messages::SignatureMap = read(&answers[1], Step::Prove).unwrap();
+    let (algorithm, message) = (messages::ECDSA_SHA256, handshake(server, &leaf));
+    assert!(proof::verifies(leaf.spki_der(), algorithm, &message, &signed.signature));
+    assert_eq!(number(&tether.one(Step::Prove, sign(server)).await.unwrap_err()), code::CONSENT_NEEDED);
+
+    let stranger = server_trust().presented.remove(0);
+    let refused = tether.request(&[consent(), (Step::Prove, sign(&stranger))]).await.unwrap_err();
+    assert_eq!(number(&refused), code::HANDSHAKE_REFUSED);
+    let log: Vec<String> = bench.phone.log().into_iter().map(|entry| entry.text).collect();
+    assert!(log.iter().any(|text| text.contains(&format!("signed a sign-in at {WEB}"))), "{log:?}");
+    assert!(log.iter().any(|text| text.contains("refused to sign")), "{log:?}");
+}
