@@ -1,5 +1,5 @@
 //! The open Tether Device Protocol (docs/tether-protocol.md), in layers: [`frames`] and [`messages`] are bytes to types,
-//! [`session`] and [`binding`] the cryptography, [`exchange`] one message and its answer, this file the [`Driver`].
+//! [`session`] and [`binding`] the cryptography, `exchange` one message and its answer, this file the [`Driver`].
 
 pub mod binding;
 #[cfg(test)]
