@@ -342,6 +342,7 @@ fn set_clock(inside: &mut Inside, peer: &Peer, time: i64) -> Result<Vec<u8>, Sto
 fn save(inside: &mut Inside, memory: &Memory) -> Result<(), Stop> {
     inside.flash.write(memory).or_else(|_| {
         inside.power = false;
+        inside.power_lost.notify_one();
         refuse(code::STORAGE, "the power went")
     })
 }
