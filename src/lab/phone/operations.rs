@@ -461,7 +461,9 @@ async fn make_key(phone: &VirtualPhone, peer: &Peer, id: &[u8; 16], kind: u8) ->
     let made = tokio::task::spawn_blocking(maker).await;
     let Ok(pkcs8) = made else { return refuse(code::KEY_FAILED, "the key could not be made") };
     let key = StoredKey { kind, pkcs8: pkcs8.to_vec().into() };
-    let made = KeyMade { key: key_id(&key)?.into(), took_ms: started.elapsed().as_millis() as u32 };
+    // Zero would say that the key was there before.
+    let took_ms = (started.elapsed().as_millis() as u32).max(1);
+    let made = KeyMade { key: key_id(&key)?.into(), took_ms };
     // A session before this one may have ended while its key was in the making: the first key stored is the key.
     let mut stored = made.key;
     change_pending(&mut phone.lock(), peer, id, |pending| {
