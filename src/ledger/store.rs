@@ -5,6 +5,7 @@ use super::error::LedgerError;
 use super::event::{Event, JobStarted};
 use super::view::{self, JobSummary, TransactionView};
 use super::{JobNumber, Sequence, TransactionId};
+use crate::credential::SipAddress;
 use etcetera::AppStrategy as _;
 use futures_util::TryStreamExt as _;
 use sqlx::migrate::{MigrateError, Migrator};
@@ -321,11 +322,25 @@ impl Ledger {
     ///
     /// An older one is never given: a newer certificate has taken its place.
     pub async fn pending_for(&self, device: Uuid) -> Result<Option<TransactionView>, LedgerError> {
+        Ok(self.newest_publication(device, None).await?.filter(|view| view.phase.is_pending()))
+    }
+
+    /// The newest transaction of a phone for which a publication was at least intended, for this user or for any, however
+    /// it ended.
+    pub async fn newest_publication(
+        &self,
+        device: Uuid,
+        user: Option<&SipAddress>,
+    ) -> Result<Option<TransactionView>, LedgerError> {
         let mut query = QueryBuilder::new("SELECT * FROM events WHERE kind = 'publish_intended' AND device = ");
         query.push_bind(device.to_string());
-        let newest = view::newest(self.fetch(query).await?);
-        let Some(id) = newest.and_then(|record| record.event.transaction()) else { return Ok(None) };
-        Ok(self.transaction(id).await?.filter(|view| view.phase.is_pending()))
+        let mut intents = self.fetch(query).await?;
+        intents.retain(|record| match &record.event {
+            Event::PublishIntended { publication, .. } => user.is_none_or(|user| publication.user == *user),
+            _ => false,
+        });
+        let Some(id) = view::newest(intents).and_then(|record| record.event.transaction()) else { return Ok(None) };
+        self.transaction(id).await
     }
 
     /// Walks every chain from its first event and compares all hashes.

@@ -82,6 +82,10 @@ pub struct TransactionView {
     pub publication: Option<Publication>,
     /// What the service published.
     pub published: Option<PublishedView>,
+    /// Whether the service said, to the last time it was asked, that it did not publish.
+    pub refused: bool,
+    /// Every certificate of the server chain that the phone was given for it.
+    pub staged: Vec<Fingerprint>,
 }
 
 /// A certificate that the service published.
@@ -146,10 +150,17 @@ impl TransactionView {
             signing_request: None,
             publication: None,
             published: None,
+            refused: false,
+            staged: Vec::new(),
         };
         let known = !records.is_empty();
         records.into_iter().for_each(|record| view.add(record));
         known.then_some(view)
+    }
+
+    /// Whether the service may have published for it, however it ended.
+    pub fn may_be_published(&self) -> bool {
+        self.published.is_some() || self.publication.is_some() && !self.refused
     }
 
     fn add(&mut self, record: Record) {
@@ -174,6 +185,7 @@ impl TransactionView {
                 self.user = Some(publication.user.clone());
                 self.signing_request = Some(publication.signing_request.clone());
                 self.publication = Some(publication);
+                self.refused = false;
                 if self.published.is_some() { self.phase } else { Phase::PublishIntended }
             }
             Event::Published { certificate, fingerprint, not_after, server, .. } => {
@@ -181,7 +193,14 @@ impl TransactionView {
                 Phase::Published
             }
             Event::PublishUnknown { .. } if self.published.is_none() => Phase::PublishUnknown,
-            Event::PublishRefused { .. } if self.published.is_none() => Phase::PublishRefused,
+            Event::PublishRefused { .. } if self.published.is_none() => {
+                self.refused = true;
+                Phase::PublishRefused
+            }
+            Event::TrustStaged { anchors, intermediates, .. } => {
+                self.staged.extend(anchors.into_iter().chain(intermediates));
+                self.phase
+            }
             Event::CommitIntended { .. } => Phase::CommitIntended,
             Event::Committed { .. } => Phase::Committed,
             Event::Proved { .. } => Phase::Proved,
@@ -192,7 +211,6 @@ impl TransactionView {
             | Event::PhoneIdentified { .. }
             | Event::IdentityReplaceIntended { .. }
             | Event::ClockSet { .. }
-            | Event::TrustStaged { .. }
             | Event::ServerJudged { .. }
             | Event::TicketIssued { .. }
             | Event::JobEnded { .. }

@@ -152,6 +152,16 @@ pub enum PhoneError {
         #[source]
         source: super::tether::session::SessionError,
     },
+    /// A request does not fit into what the phone takes at once.
+    #[error("{bytes} bytes have to be sent at once during {during}, and the phone takes {limit}")]
+    TooLong {
+        /// What was being done.
+        during: Step,
+        /// What it takes.
+        bytes: usize,
+        /// What the phone allows.
+        limit: usize,
+    },
     /// The phone said no.
     #[error("the phone refused {during}: {text} (error {number})")]
     Refused {
@@ -215,7 +225,8 @@ impl PhoneError {
             | Self::BrokenCommitment
             | Self::Undocumented { .. } => true,
             Self::Refused { number, .. } => *number < code::MALFORMED,
-            Self::CheckBad(_)
+            Self::TooLong { .. }
+            | Self::CheckBad(_)
             | Self::NotProven(_)
             | Self::CodeWithheld
             | Self::Request(_)
@@ -246,6 +257,7 @@ impl PhoneError {
             Self::Usb { .. }
             | Self::NoPipes
             | Self::Protocol { .. }
+            | Self::TooLong { .. }
             | Self::CheckBad(_)
             | Self::NotProven(_)
             | Self::Request(_)
@@ -259,6 +271,7 @@ impl PhoneError {
         const REPEAT: &str = "repeat the command: what the phone has done already is kept";
         match self {
             Self::Usb { source, .. } => source.next_step().to_owned(),
+            Self::TooLong { .. } => "have the server send fewer certificates, or update the phone's firmware".into(),
             Self::NoPipes => "update the phone's firmware; its maker's implementation of the protocol is incomplete".into(),
             Self::Protocol { .. } | Self::TooSlow { .. } => {
                 "unplug the phone, plug it in again and repeat; if it stays so, report the firmware version to its maker".into()

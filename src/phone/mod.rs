@@ -49,15 +49,19 @@ pub trait Driver: Send {
     /// Draws attention for so long; zero ends it.
     fn attention(&mut self, time: Duration) -> impl Future<Output = Result<(), PhoneError>> + Send;
 
-    /// Sets the clock where asked, begins or finds the transaction, has the key made and the request signed.
+    /// Gets consent, begins or finds the transaction, has the key made and the request signed.
     fn prepare(&mut self, preparation: &Preparation) -> impl Future<Output = Result<Prepared, PhoneError>> + Send;
 
-    /// Stages what the phone lacks of the server's trust with its settings, and has the phone judge the server chain.
+    /// Sets the clock where asked, stages what the phone lacks of the server's trust with its settings, and has the phone
+    /// judge the server chain. Gives the time that the clock was set to.
+    ///
+    /// `set_clock` is what the right time is ahead of this computer's at the moment of sending.
     fn stage_trust(
         &mut self,
         transaction: TransactionId,
         trust: &ServerTrust,
-    ) -> impl Future<Output = Result<(), PhoneError>> + Send;
+        set_clock: Option<time::Duration>,
+    ) -> impl Future<Output = Result<Option<OffsetDateTime>, PhoneError>> + Send;
 
     /// Stages the leaf, has the phone check all, and commits: all or nothing.
     fn install(
@@ -289,8 +293,6 @@ pub struct Preparation {
     pub user: SipAddress,
     /// The identity that was seen on the phone and may be replaced.
     pub replaces: Option<Fingerprint>,
-    /// The time to set the clock to at the moment of sending, as seconds that this computer's clock is behind it.
-    pub set_clock: Option<time::Duration>,
     /// The kind of key to make.
     pub key: KeyKind,
     /// How consent is given where the phone wants it.
@@ -315,8 +317,6 @@ pub struct Prepared {
     pub request: SigningRequest,
     /// How long the key took; zero when it was there already.
     pub key_took: Duration,
-    /// What the phone's clock showed before it was set, and the time it was set to.
-    pub clock_set: Option<OffsetDateTime>,
 }
 
 /// What travels so that the phone trusts the server, and what it is shown to judge by.

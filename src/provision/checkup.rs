@@ -70,7 +70,7 @@ pub async fn check_up<D: Driver, E: Enrolment>(
             let clock = state.clock.unwrap_or(OffsetDateTime::UNIX_EPOCH);
             let seen = ServerSeen::new(&survey, &state, clock, phone).await?;
             let installed = state.identity.as_ref().map(|identity| identity.intermediates.as_slice());
-            let (verdict, _) = seen.verdict_with(installed.unwrap_or_default());
+            let verdict = seen.verdict_with(installed.unwrap_or_default());
             Some(ServerJudged { survey, verdict })
         }
     };

@@ -55,6 +55,12 @@ pub enum ProvisionError {
         /// What the phone shows.
         phone: String,
     },
+    /// The service does not say the time.
+    #[error("the service does not say the time, so the phone's clock ({phone}) cannot be set")]
+    NoServiceTime {
+        /// What the phone shows.
+        phone: String,
+    },
     /// The phone's clock is wrong and cannot be set over the cable.
     #[error("the phone's clock shows {shows}, and it cannot be set over the cable")]
     ClockFixed {
@@ -137,6 +143,7 @@ impl ProvisionError {
             | Self::Certificate { .. }
             | Self::NotAccepted { .. }
             | Self::ClocksDiffer { .. }
+            | Self::NoServiceTime { .. }
             | Self::ClockFixed { .. }
             | Self::NoRoom { .. }
             | Self::NoCommonKey { .. }
@@ -155,6 +162,9 @@ impl ProvisionError {
             Self::Certificate { source, .. } => source.next_step().to_owned(),
             Self::NotAccepted { reason } => reason.next_step().to_owned(),
             Self::ClocksDiffer { .. } => "set this computer's clock, or the server's, and repeat".into(),
+            Self::NoServiceTime { .. } => {
+                "a proxy may take the header Date out of the service's answers: reach the service without it".into()
+            }
             Self::ClockFixed { .. } => {
                 "give the phone the time over its network (DHCP option 42 or _ntp._udp in DNS) and repeat".into()
             }

@@ -62,8 +62,8 @@ pub struct PhoneSeen {
 pub struct PoolSeen {
     /// `web.contoso.example`.
     pub host: String,
-    /// Its clock less this computer's, seconds.
-    pub clock_offset_seconds: i64,
+    /// Its clock less this computer's, seconds, where it said the time.
+    pub clock_offset_seconds: Option<i64>,
     /// What the phone makes of its chain as it is sent.
     pub verdict: String,
     /// Whether the phone trusts it without help.
@@ -76,10 +76,10 @@ pub struct PoolSeen {
 pub enum Stage {
     /// The web ticket.
     SignIn,
-    /// The phone's clock.
-    Clock,
     /// Key and signing request, in the phone.
     Request,
+    /// The phone's clock.
+    Clock,
     /// What the phone lacks of the server's trust.
     Trust,
     /// The certificate, made and published by the service.
@@ -93,7 +93,7 @@ pub enum Stage {
 impl Stage {
     /// All, in order.
     pub const ALL: [Self; 7] =
-        [Self::SignIn, Self::Clock, Self::Request, Self::Trust, Self::Publish, Self::Install, Self::Proof];
+        [Self::SignIn, Self::Request, Self::Clock, Self::Trust, Self::Publish, Self::Install, Self::Proof];
 
     /// From 1.
     pub fn number(self) -> usize {

@@ -2,6 +2,7 @@
 
 use crate::credential::SipAddress;
 use crate::phone::Parting;
+use crate::service::SignInWay;
 use tokio_util::sync::CancellationToken;
 
 /// One phone for one user.
@@ -9,6 +10,8 @@ use tokio_util::sync::CancellationToken;
 pub struct Job {
     /// The user.
     pub user: SipAddress,
+    /// How the user signs in.
+    pub sign_in: SignInWay,
     /// Say what would be done, and do nothing.
     pub dry_run: bool,
     /// Replace another user's identity without asking.

@@ -4,10 +4,13 @@
 //! publishing is done first; after publish a job only rolls forward. Every intent is in the ledger before the step.
 
 mod checkup;
+mod enrolling;
 mod error;
 mod event;
 mod job;
+mod meeting;
 mod outcome;
+mod planning;
 mod story;
 mod trust;
 

@@ -2,9 +2,9 @@
 
 use super::error::ProvisionError;
 use super::event::StepDone;
-use crate::credential::{Certificate, Fingerprint, SipAddress};
+use crate::credential::{Certificate, Fingerprint, Remedy, SipAddress};
 use crate::ledger::JobNumber;
-use crate::phone::{Authenticity, IdentityInUse, PhoneState, Possession, ServerTrust, Traffic};
+use crate::phone::{Authenticity, IdentityInUse, PhoneState, Possession, Settings, Traffic};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -88,40 +88,51 @@ pub struct Verified {
     intermediates: Vec<Certificate>,
 }
 
-impl Verified {
-    /// Compares what the phone proved and what was read back with what was sent.
-    pub(super) fn new(
-        user: &SipAddress,
-        certificate: &Certificate,
-        trust: &ServerTrust,
+/// What has to be read back: exactly this and nothing else.
+pub(super) struct Expected<'a> {
+    pub(super) user: &'a SipAddress,
+    pub(super) certificate: &'a Certificate,
+    pub(super) intermediates: BTreeSet<Fingerprint>,
+    pub(super) anchors: BTreeSet<Fingerprint>,
+    pub(super) settings: &'a Settings,
+}
+
+impl Expected<'_> {
+    /// Compares what the phone proved and what was read back with what has to be there. `gave` is what this job added.
+    pub(super) fn verify(
+        self,
         possession: &Possession,
         read_back: &PhoneState,
-    ) -> Result<Self, ProvisionError> {
+        gave: &Remedy,
+    ) -> Result<Verified, ProvisionError> {
         let differs = |what: &str| ProvisionError::ReadBackDiffers { what: what.to_owned() };
         let identity = read_back.identity.as_ref().ok_or_else(|| differs("it holds no identity"))?;
-        let fingerprint = certificate.fingerprint();
+        let fingerprint = self.certificate.fingerprint();
         if possession.certificate() != fingerprint || identity.fingerprint != fingerprint {
             return Err(differs("it holds another certificate"));
         }
-        if !identity.user.eq_ignore_ascii_case(user.as_str()) {
+        if !identity.user.eq_ignore_ascii_case(self.user.as_str()) {
             return Err(differs("it holds the certificate under another user's name"));
         }
-        let held: BTreeSet<Fingerprint> = read_back.anchors.iter().map(|anchor| anchor.fingerprint).collect();
-        if let Some(lacking) = trust.anchors.iter().find(|anchor| !held.contains(&anchor.fingerprint())) {
-            return Err(differs(&format!("the trust anchor {} is not there", lacking.label())));
+        if read_back.anchors.iter().map(|anchor| anchor.fingerprint).collect::<BTreeSet<_>>() != self.anchors {
+            return Err(differs("its trust anchors are not the ones it had and was given"));
         }
-        let held: BTreeSet<Fingerprint> = identity.intermediates.iter().copied().collect();
-        if let Some(lacking) = trust.intermediates.iter().find(|between| !held.contains(&between.fingerprint())) {
-            return Err(differs(&format!("the intermediate {} is not there", lacking.label())));
+        if identity.intermediates.iter().copied().collect::<BTreeSet<_>>() != self.intermediates {
+            return Err(differs("its intermediates are not the ones it was given"));
         }
-        Ok(Self {
-            user: user.clone(),
-            certificate: certificate.clone(),
-            anchors: trust.anchors.clone(),
-            intermediates: trust.intermediates.clone(),
+        if read_back.settings.as_ref() != Some(self.settings) {
+            return Err(differs("its sign-in settings are not the ones it was given"));
+        }
+        Ok(Verified {
+            user: self.user.clone(),
+            certificate: self.certificate.clone(),
+            anchors: gave.anchors.clone(),
+            intermediates: gave.intermediates.clone(),
         })
     }
+}
 
+impl Verified {
     /// Whose identity it is.
     pub fn user(&self) -> &SipAddress {
         &self.user

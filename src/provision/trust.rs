@@ -71,11 +71,10 @@ impl ServerSeen {
         self.chain.judge(&self.view())
     }
 
-    /// What the phone makes of it with the intermediates of its identity, and which these are.
-    pub(super) fn verdict_with(&self, installed: &[Fingerprint]) -> (Verdict, Vec<Certificate>) {
+    /// What the phone makes of it with the intermediates of its identity.
+    pub(super) fn verdict_with(&self, installed: &[Fingerprint]) -> Verdict {
         let known = self.chain.known.iter().filter(|known| installed.contains(&known.fingerprint()));
-        let known: Vec<Certificate> = known.cloned().collect();
-        (self.chain.judge_with(&self.view(), &known), known)
+        self.chain.judge_with(&self.view(), &known.cloned().collect::<Vec<_>>())
     }
 
     /// The least that the phone has to be given, shown to suffice; refused where the phone has not the room.

@@ -16,6 +16,17 @@ pub trait Enrolment: Send {
     /// the ways to sign in that it offers.
     fn survey(&mut self) -> impl Future<Output = Result<Survey, ServiceError>> + Send;
 
+    /// The host that a secret will be sent to, once it is sure that it may be: the service offers the way, and the host is
+    /// the one given by hand, in the user's SIP domain, or allowed. Sends nothing.
+    fn sign_in_host(
+        &mut self,
+        user: &SipAddress,
+        way: SignInWay,
+    ) -> impl Future<Output = Result<String, ServiceError>> + Send;
+
+    /// The service's clock less this computer's, seconds, by its newest answer that said the time.
+    fn clock_offset_seconds(&self) -> Option<i64>;
+
     /// Gets a web ticket for `user`. A refused credential is not sent again by this process, to any server.
     fn sign_in(
         &mut self,
@@ -31,6 +42,15 @@ pub trait Enrolment: Send {
         ticket: &Ticket,
         publication: &Publication,
     ) -> impl Future<Output = Result<Published, ServiceError>> + Send;
+}
+
+/// The ways to sign in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignInWay {
+    /// Windows credentials, by NTLM.
+    Ntlm,
+    /// Number and PIN.
+    Pin,
 }
 
 /// How the user signs in. Neither secret ever crosses the cable.
@@ -62,8 +82,9 @@ pub struct Survey {
     /// What had to be added so that this computer trusts the server: intermediates fetched by the address in a
     /// certificate (AIA) or given by hand, then the root. DER. The root is the last one.
     pub completed: Vec<Vec<u8>>,
-    /// The service's clock (`Date` of its answer) less this computer's, seconds; the header has whole seconds.
-    pub clock_offset_seconds: i64,
+    /// The service's clock (`Date` of its answer) less this computer's, seconds; the header has whole seconds. `None`: no
+    /// answer had one.
+    pub clock_offset_seconds: Option<i64>,
     /// Ways to sign in that the service names, as its metadata spells them.
     pub sign_in_ports: Vec<String>,
 }

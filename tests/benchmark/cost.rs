@@ -18,6 +18,7 @@ use tethercert::phone::definition::Definitions;
 use tethercert::phone::tether::HostKey;
 use tethercert::phone::{Finder, Parting};
 use tethercert::provision::{Job, Outcome, Receipt, Stop, provision};
+use tethercert::service::SignInWay;
 use tethercert::service::ocauth::{Cost, PinProfile, Pool, RefusedCredentials, Settings};
 use tethercert::tls::Trust;
 use tethercert::usb::Usb;
@@ -62,13 +63,6 @@ struct Station {
     ledger: Ledger,
 }
 
-/// One way to sign in.
-#[derive(Clone, Copy)]
-enum Way {
-    Ntlm,
-    Pin,
-}
-
 /// One line of the table, as sums.
 #[derive(Default)]
 struct Sums {
@@ -107,14 +101,15 @@ impl Station {
         Pool::new(settings).expect("the lab's address is good")
     }
 
-    async fn job(&self, pool: &Pool, way: Way) -> (Box<Receipt>, Cost) {
+    async fn job(&self, pool: &Pool, way: SignInWay) -> (Box<Receipt>, Cost) {
         let read = |pointer| std::fs::read_to_string(self.lab.text(pointer)).expect("the lab's secret").into();
         let mut answers = Answers::yes(self.lab.text("/users/0/login").into(), read("/users/0/password_file"));
-        if let Way::Pin = way {
+        if let SignInWay::Pin = way {
             answers.pin = Some((self.lab.text("/users/0/phone_number").into(), read("/users/0/pin_file")));
         }
         let job = Job {
             user: self.lab.text("/users/0/user").parse().expect("a SIP address"),
+            sign_in: way,
             dry_run: false,
             replace: false,
             renew: true,
@@ -137,7 +132,7 @@ impl Station {
         }
     }
 
-    async fn line(&self, name: &str, way: Way, warm: bool) {
+    async fn line(&self, name: &str, way: SignInWay, warm: bool) {
         let shared = self.pool();
         if warm {
             self.job(&shared, way).await;
@@ -181,10 +176,10 @@ async fn main() {
     };
     columns("", ["HTTPS", "TLS", "HTTPS", "USB", "USB", "USB", "CPU", "wall"]);
     columns("", ["requests", "conns", "bytes", "exchanges", "transfers", "bytes", "ms", "ms"]);
-    station.line("NTLM, cold", Way::Ntlm, false).await;
-    station.line("NTLM, warm", Way::Ntlm, true).await;
-    station.line("PIN, cold", Way::Pin, false).await;
-    station.line("PIN, warm", Way::Pin, true).await;
+    station.line("NTLM, cold", SignInWay::Ntlm, false).await;
+    station.line("NTLM, warm", SignInWay::Ntlm, true).await;
+    station.line("PIN, cold", SignInWay::Pin, false).await;
+    station.line("PIN, warm", SignInWay::Pin, true).await;
     println!("peak memory of the program: {}", peak_memory());
 }
 

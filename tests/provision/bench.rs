@@ -4,13 +4,14 @@ pub use crate::answers::Answers;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tethercert::credential::{Fingerprint, SipAddress};
-use tethercert::lab::phone::{StoredIdentity, StoredKey, VirtualPhone};
+use tethercert::lab::phone::{Clock, StoredIdentity, StoredKey, VirtualPhone};
 use tethercert::lab::{Lab, LabOptions};
 use tethercert::ledger::Ledger;
 use tethercert::phone::definition::Definitions;
 use tethercert::phone::tether::HostKey;
 use tethercert::phone::{Finder, Parting, Phone, PhoneError};
 use tethercert::provision::{Job, Outcome, ProvisionError, Receipt, Stage, Stop, provision};
+use tethercert::service::SignInWay;
 use tethercert::service::ocauth::{OcAuth, PinProfile, Pool, RefusedCredentials, Settings};
 use tethercert::tls::{Resolve, Trust};
 use tethercert::usb::Usb;
@@ -51,6 +52,11 @@ impl Bench {
         bench
     }
 
+    /// Sets the first phone's clock back, as an empty battery does.
+    pub fn reset_clock(&self) {
+        self.phone().set_clock(Clock::Shows(time::macros::datetime!(2008-01-01 00:00 UTC)));
+    }
+
     /// The first phone as it left the factory.
     pub fn reset_phone(&mut self) {
         let material = self.phone().material();
@@ -65,6 +71,7 @@ impl Bench {
     pub fn job(&self) -> Job {
         Job {
             user: alice(),
+            sign_in: SignInWay::Ntlm,
             dry_run: false,
             replace: false,
             renew: false,
@@ -196,6 +203,10 @@ impl OldIdentity {
         let leaf = params.self_signed(&key).unwrap().der().to_vec().into();
         let key = StoredKey { kind: 3, pkcs8: key.serialize_der().into() };
         Self(StoredIdentity { user: user.into(), key, leaf, intermediates: Vec::new() })
+    }
+
+    pub fn stored(&self) -> StoredIdentity {
+        self.0.clone()
     }
 
     pub fn fingerprint(&self) -> Fingerprint {

@@ -4,3 +4,4 @@ mod answers;
 mod bench;
 mod cuts;
 mod promises;
+mod resuming;

@@ -133,6 +133,17 @@ pub enum Clock {
     Offset(i64),
 }
 
+impl Clock {
+    /// Phone time less this computer's, seconds.
+    fn offset_seconds(self) -> Option<i64> {
+        match self {
+            Self::Unset => None,
+            Self::Shows(time) => Some((time - OffsetDateTime::now_utc()).whole_seconds()),
+            Self::Offset(seconds) => Some(seconds),
+        }
+    }
+}
+
 /// What the phone wants before it is changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Consent {
@@ -199,11 +210,7 @@ impl VirtualPhone {
     pub fn new(material: PhoneMaterial) -> Self {
         let mut noise_key = Zeroizing::new([0; 32]);
         aws_lc_rs::rand::fill(noise_key.as_mut_slice()).expect("the system gives random bytes");
-        let clock_offset = match material.clock {
-            Clock::Unset => None,
-            Clock::Shows(time) => Some((time - OffsetDateTime::now_utc()).whole_seconds()),
-            Clock::Offset(seconds) => Some(seconds),
-        };
+        let clock_offset = material.clock.offset_seconds();
         let flash = flash::Flash::new(&material);
         let inside = Inside {
             material,
@@ -246,6 +253,11 @@ impl VirtualPhone {
     /// Its time, if it has one.
     pub fn time(&self) -> Option<OffsetDateTime> {
         self.lock().time()
+    }
+
+    /// Sets its clock by hand.
+    pub fn set_clock(&self, clock: Clock) {
+        self.lock().clock_offset = clock.offset_seconds();
     }
 
     /// The short code on its screen.

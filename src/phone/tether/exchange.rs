@@ -147,7 +147,7 @@ fn usb(during: Step) -> impl FnOnce(UsbError) -> PhoneError {
 /// What an error frame says. It is not encrypted: a hint, never a fact.
 fn refused(body: &[u8], during: Step) -> PhoneError {
     match messages::decode_answer(body).as_deref() {
-        Ok([Outcome::Failed(number, problem)]) => {
+        Ok([Outcome::Failed(number, problem)]) if *number < super::messages::code::MALFORMED => {
             PhoneError::Refused { during, number: *number, text: shown(&problem.text), tries_left: None }
         }
         _ => PhoneError::Protocol { during, what: "an error frame that does not say which error".into() },

@@ -70,11 +70,12 @@ impl Tether {
         let during = operations.first().map_or(Step::Look, |(step, _)| *step);
         let plain: Vec<Operation> = operations.iter().map(|(_, operation)| operation.clone()).collect();
         let session = self.session.as_mut().ok_or_else(|| no_session(during))?;
-        let body = session.seal(&messages::encode_request(&plain)).map_err(failed(during))?;
-        if body.len() > self.exchange.max_body_bytes() {
-            let source = session::SessionError::TooLong(body.len());
-            return Err(PhoneError::Session { during, source });
+        let request = messages::encode_request(&plain);
+        let limit = self.exchange.max_body_bytes() - session::TAG_BYTES;
+        if request.len() > limit {
+            return Err(PhoneError::TooLong { during, bytes: request.len(), limit });
         }
+        let body = session.seal(&request).map_err(failed(during))?;
         let answer = self.exchange.exchange(FrameKind::Request, body, FrameKind::Answer, during).await;
         let answer = match answer {
             Ok(answer) => answer,
@@ -113,6 +114,10 @@ impl Tether {
     /// The rest of the anchors, when they did not fit into the first page.
     async fn all_anchors(&mut self, first: AnchorPage) -> Result<Vec<messages::AnchorMap>, PhoneError> {
         let mut anchors = first.anchors;
+        if usize::from(first.total) > MOST_ANCHORS {
+            let what = format!("it says that it holds {} trust anchors", first.total);
+            return Err(PhoneError::Protocol { during: Step::Look, what });
+        }
         while anchors.len() < usize::from(first.total) {
             let start = anchors.len() as u16;
             let page: AnchorPage = read(&self.one(Step::Look, Operation::Anchors { start }).await?, Step::Look)?;
@@ -237,10 +242,6 @@ impl Driver for Tether {
         if let Some(consent) = self.consent(&preparation.consent)? {
             operations.push((Step::Consent, consent));
         }
-        let clock_set = preparation.set_clock.and_then(|offset| OffsetDateTime::now_utc().checked_add(offset));
-        if let Some(time) = clock_set {
-            operations.push((Step::Clock, Operation::SetClock { time: time.unix_timestamp() }));
-        }
         if let Some(pending) = preparation.gives_up {
             operations.push((Step::Abort, Operation::Abort { id: (*pending.as_bytes()).into() }));
         }
@@ -263,13 +264,20 @@ impl Driver for Tether {
             let what = "its request holds another key than the one it made".into();
             return Err(PhoneError::Protocol { during: Step::SigningRequest, what });
         }
-        Ok(Prepared { request, key_took: Duration::from_millis(made.took_ms.into()), clock_set })
+        Ok(Prepared { request, key_took: Duration::from_millis(made.took_ms.into()) })
     }
 
-    async fn stage_trust(&mut self, transaction: TransactionId, trust: &ServerTrust) -> Result<(), PhoneError> {
+    async fn stage_trust(
+        &mut self,
+        transaction: TransactionId,
+        trust: &ServerTrust,
+        set_clock: Option<time::Duration>,
+    ) -> Result<Option<OffsetDateTime>, PhoneError> {
+        let clock = set_clock.and_then(|ahead| OffsetDateTime::now_utc().checked_add(ahead));
+        let set = clock.map(|time| (Step::Clock, Operation::SetClock { time: time.unix_timestamp() }));
         let anchors = trust.anchors.iter().map(|anchor| Self::staged(transaction, 2, anchor));
         let between = trust.intermediates.iter().map(|between| Self::staged(transaction, 1, between));
-        let mut operations: Vec<_> = anchors.chain(between).collect();
+        let mut operations: Vec<_> = set.into_iter().chain(anchors).chain(between).collect();
         let settings = SettingsMap {
             sip_uri: trust.settings.sip_uri.clone(),
             registrar: trust.settings.registrar.clone(),
@@ -278,9 +286,10 @@ impl Driver for Tether {
         let id = (*transaction.as_bytes()).into();
         operations.push((Step::Stage, Operation::Settings { id, settings }));
         operations.push(Self::check(transaction, trust));
-        let checked = self.staged_in_pieces(operations).await?;
+        let answers = self.request_in_pieces(operations).await?;
+        let checked: Checked = read(answers.last().map(Vec::as_slice).unwrap_or_default(), Step::Check)?;
         match checked.server {
-            GOOD => Ok(()),
+            GOOD => Ok(clock),
             _ => Err(PhoneError::CheckBad(verdict_text(&checked))),
         }
     }
@@ -292,18 +301,13 @@ impl Driver for Tether {
         trust: &ServerTrust,
     ) -> Result<(), PhoneError> {
         let id = (*transaction.as_bytes()).into();
-        let mut operations = vec![
+        let operations = vec![
             Self::staged(transaction, 0, leaf),
             Self::check(transaction, trust),
             (Step::Commit, Operation::Commit { id }),
         ];
-        let bytes: usize = operations.iter().map(|(_, operation)| messages::encode(operation).len()).sum();
-        if REQUEST_OVERHEAD + bytes + session::TAG_BYTES > self.exchange.max_body_bytes() {
-            self.request(&operations[..1]).await?;
-            operations.remove(0);
-        }
         // The phone itself refuses to commit what its check does not find good, so one exchange serves for all three.
-        let answers = match self.request(&operations).await {
+        let answers = match self.request_in_pieces(operations).await {
             Ok(answers) => answers,
             Err(PhoneError::Refused { during: Step::Commit, number: messages::code::NOT_CHECKED, .. }) => {
                 let checked: Checked =
@@ -317,7 +321,8 @@ impl Driver for Tether {
         };
         let checked: Checked = read(checked, Step::Check)?;
         if checked.key != GOOD || checked.dates != GOOD || checked.user == BAD || checked.server == BAD {
-            return Err(PhoneError::CheckBad(verdict_text(&checked)));
+            let what = format!("it committed what its own check had found bad: {}", verdict_text(&checked));
+            return Err(PhoneError::Protocol { during: Step::Commit, what });
         }
         let committed: messages::Committed = read(committed, Step::Commit)?;
         if &*committed.fingerprint != leaf.fingerprint().as_bytes() {
@@ -381,27 +386,27 @@ impl Driver for Tether {
 }
 
 impl Tether {
-    /// Sends operations of which the last is a check, in as few requests as the phone's limits allow.
-    async fn staged_in_pieces(&mut self, operations: Vec<(Step, Operation)>) -> Result<Checked, PhoneError> {
+    /// Sends operations in as few requests as the phone's limits allow, and gives all their answers.
+    async fn request_in_pieces(&mut self, operations: Vec<(Step, Operation)>) -> Result<Vec<Vec<u8>>, PhoneError> {
         let room = self.exchange.max_body_bytes() - session::TAG_BYTES;
-        let mut piece: Vec<(Step, Operation)> = Vec::new();
-        let mut bytes = REQUEST_OVERHEAD;
+        let (mut answers, mut piece, mut bytes) = (Vec::new(), Vec::new(), REQUEST_OVERHEAD);
         for operation in operations {
             let length = messages::encode(&operation.1).len();
             if !piece.is_empty() && (bytes + length > room || piece.len() == messages::MAX_OPERATIONS) {
-                self.request(&piece).await?;
+                answers.extend(self.request(&piece).await?);
                 piece.clear();
                 bytes = REQUEST_OVERHEAD;
             }
             bytes += length;
             piece.push(operation);
         }
-        let answers = self.request(&piece).await?;
-        let checked = answers.last().map(Vec::as_slice).unwrap_or_default();
-        read(checked, Step::Check)
+        answers.extend(self.request(&piece).await?);
+        Ok(answers)
     }
 }
 
+/// How many trust anchors a phone may have; browsers have some 150.
+const MOST_ANCHORS: usize = 1024;
 /// CBOR around the operations of a request: a map with one key, an array of up to 16.
 const REQUEST_OVERHEAD: usize = 3;
 

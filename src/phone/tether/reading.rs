@@ -87,10 +87,11 @@ pub(super) fn state(state: State, anchors: Vec<AnchorMap>) -> Result<PhoneState,
             replaces: pending.replaces.map(|f| Fingerprint::from_bytes(*f)),
         }),
         committed: state.committed.map(|id| TransactionId::from_bytes(*id)),
+        // Compared with what was sent, so as they are; who shows them escapes them.
         settings: state.settings.map(|settings| Settings {
-            sip_uri: shown(&settings.sip_uri),
-            registrar: settings.registrar.as_deref().map(shown),
-            web_services: shown(&settings.web_services),
+            sip_uri: settings.sip_uri,
+            registrar: settings.registrar,
+            web_services: settings.web_services,
         }),
         anchors: anchors.iter().map(anchor).collect::<Result<_, _>>()?,
     })

@@ -84,7 +84,6 @@ fn preparation(transaction: TransactionId, replaces: Option<Fingerprint>, consen
         transaction,
         user: "alice@contoso.example".parse::<SipAddress>().unwrap(),
         replaces,
-        set_clock: Some(time::Duration::ZERO),
         key: KeyKind::P256,
         consent,
         gives_up: None,
@@ -120,7 +119,7 @@ impl Bench {
         tether.look(Duration::from_secs(20)).await.unwrap();
         let id = TransactionId::random();
         let prepared = tether.prepare(&preparation(id, replaces, CONSENT)).await.unwrap();
-        tether.stage_trust(id, &self.trust).await.unwrap();
+        tether.stage_trust(id, &self.trust, Some(time::Duration::ZERO)).await.unwrap();
         let leaf = leaf_for(&prepared.request);
         tether.install(id, &leaf, &self.trust).await.unwrap();
         tether.prove(&leaf).await.unwrap();
@@ -365,7 +364,7 @@ async fn a_commit_whose_answer_was_lost_is_found_done_and_may_be_repeated() {
     let (mut tether, _) = bench.session().await;
     let id = TransactionId::random();
     let prepared = tether.prepare(&preparation(id, None, CONSENT)).await.unwrap();
-    tether.stage_trust(id, &bench.trust).await.unwrap();
+    tether.stage_trust(id, &bench.trust, Some(time::Duration::ZERO)).await.unwrap();
     let leaf = leaf_for(&prepared.request);
     bench.phone.lie(Lies { garbles_answers: true, ..Lies::default() });
     tether.install(id, &leaf, &bench.trust).await.unwrap_err();
@@ -389,7 +388,7 @@ async fn power_lost_at_any_step_of_the_install_leaves_the_old_identity_or_the_ne
         let (mut tether, _) = bench.session().await;
         let id = TransactionId::random();
         let prepared = tether.prepare(&preparation(id, Some(current), CONSENT)).await.unwrap();
-        tether.stage_trust(id, &bench.trust).await.unwrap();
+        tether.stage_trust(id, &bench.trust, Some(time::Duration::ZERO)).await.unwrap();
         let leaf = leaf_for(&prepared.request);
         bench.phone.cut_power_at(bench.phone.flash_steps() + step);
         let power_goes = async {
@@ -419,7 +418,7 @@ async fn an_identity_that_was_removed_meanwhile_is_not_replaced() {
     let (mut tether, _) = bench.session().await;
     let id = TransactionId::random();
     let prepared = tether.prepare(&preparation(id, Some(old.fingerprint()), CONSENT)).await.unwrap();
-    tether.stage_trust(id, &bench.trust).await.unwrap();
+    tether.stage_trust(id, &bench.trust, Some(time::Duration::ZERO)).await.unwrap();
     let fingerprint = (*old.fingerprint().as_bytes()).into();
     tether.one(Step::Leave, Operation::RemoveIdentity { fingerprint }).await.unwrap();
     let refused = tether.install(id, &leaf_for(&prepared.request), &bench.trust).await.unwrap_err();

@@ -30,7 +30,7 @@ pub use refused::RefusedCredentials;
 pub use ticket::WebTicket;
 pub use xml::BadMessage;
 
-use super::{Enrolment, Publication, Published, SignIn, Survey, Ticket};
+use super::{Enrolment, Publication, Published, SignIn, SignInWay, Survey, Ticket};
 use crate::credential::{KeyKind, SipAddress};
 use http::{Answer, Ask, Lines, Repeat};
 use metadata::{MetadataError, Port};
@@ -129,6 +129,21 @@ impl Enrolment for OcAuth {
         }
     }
 
+    async fn sign_in_host(&mut self, user: &SipAddress, way: SignInWay) -> Result<String, ServiceError> {
+        let known = self.known().await?;
+        if way == SignInWay::Pin && self.pool.pin_profile() != PinProfile::Lab {
+            return Err(ServiceError::PinProfileNotAllowed);
+        }
+        let port = sign_in_port(&known, way)?;
+        self.pool.may_receive(&known.certprov.location, user)?;
+        self.pool.may_receive(&port.location, user)?;
+        Ok(port.location.host_str().unwrap_or_default().to_owned())
+    }
+
+    fn clock_offset_seconds(&self) -> Option<i64> {
+        self.pool.clock_offset_seconds()
+    }
+
     async fn publish(&mut self, ticket: &Ticket, publication: &Publication) -> Result<Published, ServiceError> {
         self.belongs_to(&publication.user)?;
         if ticket.user != publication.user {
@@ -136,8 +151,8 @@ impl Enrolment for OcAuth {
         }
         let key = publish::requested_key(&publication.signing_request)
             .map_err(|problem| ServiceError::BadSigningRequest { problem })?;
-        let service_now =
-            OffsetDateTime::now_utc().saturating_add(time::Duration::seconds(self.pool.clock_offset_seconds()));
+        let service_now = OffsetDateTime::now_utc()
+            .saturating_add(time::Duration::seconds(self.pool.clock_offset_seconds().unwrap_or(0)));
         if ticket.expires <= service_now.saturating_add(TICKET_MARGIN) {
             return Err(ServiceError::TicketRefused { diagnosis: None });
         }
@@ -241,7 +256,7 @@ impl OcAuth {
         login: &str,
         password: &SecretString,
     ) -> Result<Issued, ServiceError> {
-        let port = port(known, &[names::PORT_WINDOWS, names::PORT_NTLM], "NTLM authentication")?;
+        let port = sign_in_port(known, SignInWay::Ntlm)?;
         self.pool.may_receive(&port.location, user)?;
         let host = port.location.host_str().unwrap_or_default().to_owned();
         let mut handshake = ntlm::Handshake::new(login, password, &host)?;
@@ -288,7 +303,7 @@ impl OcAuth {
         number: &str,
         pin: &SecretString,
     ) -> Result<Issued, ServiceError> {
-        let port = port(known, &[names::PORT_PIN], "PIN authentication")?;
+        let port = sign_in_port(known, SignInWay::Pin)?;
         self.pool.may_receive(&port.location, user)?;
         let host = port.location.host_str().unwrap_or_default().to_owned();
         let entropy = Entropy::new();
@@ -333,7 +348,11 @@ fn fits(name: &str, user: &SipAddress, with: &SignIn) -> bool {
     }
 }
 
-fn port<'a>(known: &'a Known, wanted: &[&'static str], way: &'static str) -> Result<&'a Port, ServiceError> {
+fn sign_in_port(known: &Known, way: SignInWay) -> Result<&Port, ServiceError> {
+    let (wanted, way): (&[&'static str], _) = match way {
+        SignInWay::Ntlm => (&[names::PORT_WINDOWS, names::PORT_NTLM], "NTLM authentication"),
+        SignInWay::Pin => (&[names::PORT_PIN], "PIN authentication"),
+    };
     let find = |name: &&'static str| known.ports.iter().find(|port| port.name.eq_ignore_ascii_case(name));
     wanted.iter().find_map(find).ok_or_else(|| ServiceError::NotOffered {
         host: known.certprov.issuer.host_str().unwrap_or_default().to_owned(),

@@ -6,7 +6,6 @@ use super::metadata::{CertProv, Port};
 use super::refused::RefusedCredentials;
 use crate::credential::SipAddress;
 use crate::tls::{Connector, Resolve, ServerChain, Trust};
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use url::Url;
@@ -99,7 +98,7 @@ struct Shared {
     pin_profile: PinProfile,
     refused: RefusedCredentials,
     known: Mutex<Option<Arc<Known>>>,
-    clock_offset_seconds: AtomicI64,
+    clock_offset_seconds: Mutex<Option<i64>>,
 }
 
 /// What the services say about themselves without any credential.
@@ -131,7 +130,7 @@ impl Pool {
             pin_profile: settings.pin_profile,
             refused: settings.refused,
             known: Mutex::new(None),
-            clock_offset_seconds: AtomicI64::new(0),
+            clock_offset_seconds: Mutex::new(None),
         })))
     }
 
@@ -172,13 +171,13 @@ impl Pool {
         known
     }
 
-    pub(super) fn clock_offset_seconds(&self) -> i64 {
-        self.0.clock_offset_seconds.load(Ordering::Relaxed)
+    pub(super) fn clock_offset_seconds(&self) -> Option<i64> {
+        *self.0.clock_offset_seconds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn note_clock(&self, offset_seconds: Option<i64>) {
         if let Some(offset) = offset_seconds {
-            self.0.clock_offset_seconds.store(offset, Ordering::Relaxed);
+            *self.0.clock_offset_seconds.lock().unwrap_or_else(PoisonError::into_inner) = Some(offset);
         }
     }
 

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// What a page of anchors leaves free of a frame, bytes.
+const PAGE_RESERVE_BYTES: usize = 2048;
+
 pub(in crate::lab::phone) fn identity(inside: &Inside, host_known: bool) -> IdentityMap {
     let material = &inside.material;
     let installed = inside.flash.read().installed_anchors.len() as u8;
@@ -80,11 +83,17 @@ pub(super) fn all_anchors(inside: &Inside) -> Vec<(Vec<u8>, u8)> {
 }
 
 pub(super) fn anchors(inside: &Inside, start: u16) -> AnchorPage {
-    // An entry has at most some 190 bytes; so many fit with room for the other answers of the request.
-    let fitting = (inside.material.max_body_bytes as usize / 2) / 190;
+    // Room for the other answers of the request: a page is asked for together with the state.
+    let mut room = (inside.material.max_body_bytes as usize).saturating_sub(PAGE_RESERVE_BYTES);
     let all = all_anchors(inside);
-    let page = all.iter().skip(start.into()).take(fitting);
-    AnchorPage { anchors: page.filter_map(|(der, origin)| anchor_map(der, *origin)).collect(), total: all.len() as u16 }
+    let mut anchors = Vec::new();
+    for (der, origin) in all.iter().skip(start.into()) {
+        let Some(anchor) = anchor_map(der, *origin) else { continue };
+        let Some(left) = room.checked_sub(messages::encode(&anchor).len()) else { break };
+        room = left;
+        anchors.push(anchor);
+    }
+    AnchorPage { anchors, total: all.len() as u16 }
 }
 
 pub(super) fn anchor_map(der: &[u8], origin: u8) -> Option<AnchorMap> {

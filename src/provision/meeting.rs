@@ -1,0 +1,205 @@
+//! Meeting the phone: who it is, what vouches for it, what it holds, and what an earlier job has left.
+
+use super::event::{Answer, Event, PhoneSeen};
+use super::story::Story;
+use super::{Operator, ProvisionError};
+use crate::credential::{Certificate, SipAddress};
+use crate::ledger::{self, Phase, TransactionView};
+use crate::phone::{Authenticity, Driver, Identity, PhoneState, TransactionId};
+use std::time::Duration;
+
+/// How long the phone draws attention to itself.
+const ATTENTION: Duration = Duration::from_secs(60);
+
+/// A phone that said who it is and what it holds.
+pub(super) struct Met {
+    pub(super) identity: Identity,
+    pub(super) authenticity: Authenticity,
+    pub(super) state: PhoneState,
+    pub(super) transaction: Transaction,
+    /// The newest transaction by which something may have been published for this user on this phone.
+    pub(super) newest: Option<TransactionView>,
+}
+
+/// The transaction of this job, new or found in the phone.
+pub(super) struct Transaction {
+    pub(super) id: TransactionId,
+    /// What the ledger knows of it.
+    pub(super) known: Option<TransactionView>,
+    /// What was published for it and fits: the certificate, and the server by its own word.
+    pub(super) published: Option<(Certificate, Option<String>)>,
+    /// A pending one that has to go first.
+    pub(super) gives_up: Option<GivenUp>,
+    /// One of the ledger's that the phone has forgotten: it can never be finished.
+    pub(super) lost: Option<TransactionId>,
+}
+
+/// A transaction that the phone has to forget.
+pub(super) struct GivenUp {
+    pub(super) id: TransactionId,
+    /// Whether another host began it.
+    pub(super) foreign: bool,
+    pub(super) reason: &'static str,
+}
+
+impl Transaction {
+    pub(super) fn new(gives_up: Option<GivenUp>) -> Self {
+        Self { id: TransactionId::random(), known: None, published: None, gives_up, lost: None }
+    }
+
+    /// In place of this one, which this host began and cannot go on with.
+    pub(super) fn begun_anew(&self, reason: &'static str) -> Self {
+        Self::new(Some(GivenUp { id: self.id, foreign: false, reason }))
+    }
+}
+
+impl<O: Operator> Story<'_, O> {
+    pub(super) async fn meet<D: Driver>(&mut self, phone: &mut D) -> Result<Met, ProvisionError> {
+        let identified = self.until_stopped(phone.identify()).await??;
+        let (identity, mut authenticity) = (identified.identity, identified.authenticity);
+        let attention = if identity.abilities.attention { ATTENTION } else { Duration::ZERO };
+        let state = self.until_stopped(phone.look(attention)).await??;
+
+        // Before anything that can fail: from here on a failure has to be called by its right name.
+        let newest = self.record.ledger.newest_publication(identity.device, Some(&self.job.user)).await?;
+        let transaction = self.transaction(&identity, &state, newest.as_ref()).await?;
+
+        let seen = PhoneSeen {
+            slot: self.job.slot.clone(),
+            identity: identity.clone(),
+            authenticity: authenticity.clone(),
+            clock: state.clock,
+            in_use: state.identity.clone(),
+            anchors: state.anchors.len(),
+        };
+        self.operator.event(Event::Phone(Box::new(seen.clone())));
+        if !authenticity.is_vouched() && identity.abilities.screen && self.job.compare_code {
+            self.compare_code(phone, &mut authenticity).await?;
+        }
+        self.record
+            .write(ledger::Event::PhoneIdentified {
+                maker: identity.maker.clone(),
+                model: identity.model.clone(),
+                serial: identity.serial.clone(),
+                mac: Some(identity.mac.to_string()),
+                firmware: identity.firmware.clone(),
+                device: identity.device,
+                authenticity: match authenticity {
+                    Authenticity::Maker { .. } => ledger::Authenticity::MakersCertificate,
+                    Authenticity::Code => ledger::Authenticity::ComparedCode,
+                    Authenticity::Nothing { .. } => ledger::Authenticity::Unauthenticated,
+                },
+            })
+            .await?;
+        if let (Authenticity::Nothing { reason }, true) = (&authenticity, self.job.require_authentic) {
+            return Err(ProvisionError::Policy {
+                what: format!("nothing vouches for this phone: {reason}"),
+                next: "compare the short code at a terminal, or repeat without --require-authentic".into(),
+            });
+        }
+        match self.operator.is_this_the_phone(&seen).await {
+            Answer::Yes => Ok(Met { identity, authenticity, state, transaction, newest }),
+            Answer::No => Err(ProvisionError::Declined { what: "this phone" }),
+            Answer::Nobody => Err(ProvisionError::NeedsPerson {
+                what: "somebody has to say that this is the phone".into(),
+                option: "--yes",
+            }),
+        }
+    }
+
+    async fn compare_code<D: Driver>(
+        &mut self,
+        phone: &mut D,
+        authenticity: &mut Authenticity,
+    ) -> Result<(), ProvisionError> {
+        let code = phone.show_code().await?;
+        match self.operator.is_the_code_the_same(code).await {
+            Answer::Yes => {
+                phone.code_was_compared();
+                *authenticity = Authenticity::Code;
+                Ok(())
+            }
+            Answer::No => Err(ProvisionError::Policy {
+                what: "the two codes differ: something stands between this computer and the phone".into(),
+                next: "do not use this cable or hub; plug the phone directly into this computer".into(),
+            }),
+            Answer::Nobody => Ok(()),
+        }
+    }
+
+    /// What is pending in the phone goes on where it is this job's, and is given up where it may be.
+    async fn transaction(
+        &mut self,
+        identity: &Identity,
+        state: &PhoneState,
+        newest: Option<&TransactionView>,
+    ) -> Result<Transaction, ProvisionError> {
+        let in_use = state.identity.as_ref().map(|identity| identity.fingerprint);
+        let installed = |known: &TransactionView| {
+            known.published.as_ref().is_some_and(|published| Some(published.fingerprint) == in_use)
+        };
+        // What may be at the service and is not proved on the phone makes every failure from here on an *unknown*.
+        let unproved = newest.filter(|known| known.may_be_published() && known.phase != Phase::Proved);
+        if let Some(known) = unproved {
+            self.rolls_on = true;
+            self.already = Some(match installed(known) {
+                true => "an earlier job's certificate is on the phone, and was not proved yet".into(),
+                false => "an earlier job has published, or may have; the phone has not got it".into(),
+            });
+        }
+
+        let Some(pending) = &state.pending else {
+            let unfinished = self.record.ledger.pending_for(identity.device).await?;
+            let lost = unfinished.filter(|known| !installed(known)).map(|known| known.id);
+            return Ok(Transaction { lost, ..Transaction::new(None) });
+        };
+        let known = self.record.ledger.transaction(pending.id).await?;
+        let may_be_published = known.as_ref().is_some_and(TransactionView::may_be_published);
+        let ours = pending.ours && belongs_to(&pending.user, &self.job.user);
+        let given_up = |reason| GivenUp { id: pending.id, foreign: !pending.ours, reason };
+        match known {
+            Some(known) if ours && pending.replaces == in_use => {
+                Ok(Transaction { id: pending.id, known: Some(known), published: None, gives_up: None, lost: None })
+            }
+            // Nobody knows what was staged for it, or it was to replace what is gone.
+            _ if ours => Ok(Transaction::new(Some(given_up("its beginning is not known here")))),
+            _ if self.job.abort_pending || pending.ours && !may_be_published => {
+                Ok(Transaction::new(Some(given_up("given up for another job"))))
+            }
+            _ => {
+                let host = if pending.ours { "this computer".to_owned() } else { pending.host_label.clone() };
+                Err(ProvisionError::OtherPending { user: pending.user.clone(), host })
+            }
+        }
+    }
+
+    /// Another user's identity goes only after a yes.
+    pub(super) async fn agree_to_replace(&mut self, met: &Met) -> Result<(), ProvisionError> {
+        let Some(in_use) = &met.state.identity else { return Ok(()) };
+        if !belongs_to(&in_use.user, &self.job.user) && !self.job.replace {
+            match self.operator.may_replace(in_use, &self.job.user).await {
+                Answer::Yes => {}
+                Answer::No => return Err(ProvisionError::Declined { what: "replacing the phone's identity" }),
+                Answer::Nobody => {
+                    return Err(ProvisionError::NeedsPerson {
+                        what: format!("the phone holds the identity of {}", in_use.user),
+                        option: "--replace",
+                    });
+                }
+            }
+        }
+        self.record
+            .write(ledger::Event::IdentityReplaceIntended {
+                device: met.identity.device,
+                old_user: Some(in_use.user.clone()),
+                old_fingerprint: Some(in_use.fingerprint),
+                new_user: self.job.user.clone(),
+            })
+            .await
+    }
+}
+
+/// Whether what the phone calls its user is this user.
+pub(super) fn belongs_to(named: &str, user: &SipAddress) -> bool {
+    named.eq_ignore_ascii_case(user.as_str())
+}

@@ -1,0 +1,243 @@
+//! What a job finds of earlier ones, in the phone, in the ledger and at the service, and what it makes of it.
+
+use crate::answers::Answers;
+use crate::bench::{Bench, OldIdentity, PORT, done, finder, not_done, pool_settings, told, unknown};
+use tethercert::lab::phone::{Clock, Consent, StoredIdentity};
+use tethercert::lab::pki::ServerFaults;
+use tethercert::lab::usbip::{Cut, Side};
+use tethercert::lab::web_services::Kind;
+use tethercert::ledger::Ledger;
+use tethercert::phone::tether::HostKey;
+use tethercert::phone::{PhoneError, Remedyable};
+use tethercert::provision::{Answer, Event, Job, Outcome, ProvisionError, Stage, Stop, provision};
+use tethercert::service::ocauth::Pool;
+
+fn trust_is_staged(event: &Event) -> bool {
+    matches!(event, Event::StepDone(done) if done.step == Stage::Trust)
+}
+
+/// Bob's job on the same phone.
+fn bob(bench: &Bench) -> (Job, Answers) {
+    let bob = bench.lab.web().users()[1].clone();
+    let answers = Answers { login: bob.login, password: bob.password, ..bench.answers() };
+    (Job { user: bob.sip, replace: true, ..bench.job() }, answers)
+}
+
+#[tokio::test]
+async fn a_stop_comes_too_late_once_something_is_published_also_in_the_job_that_goes_on_with_it() {
+    let bench = Bench::new().await;
+    assert!(bench.killed_after(Stage::Publish).await);
+    let first = bench.published();
+    let mut answers = Answers { stop_at: Some((trust_is_staged, None)), ..bench.answers() };
+    done(bench.run(&bench.job(), &mut answers).await);
+    assert_eq!(bench.published(), first, "the first publication is the one installed");
+}
+
+#[tokio::test]
+async fn what_only_looks_like_the_users_certificate_is_replaced() {
+    let mut under_another_name = OldIdentity::of("bob@contoso.example").stored();
+    under_another_name.user = "alice@contoso.example".into();
+    for identity in [OldIdentity::of("alice@contoso.example").stored(), under_another_name] {
+        let bench = all_but_the_certificate(identity).await;
+        let receipt = bench.done().await;
+        assert!(!receipt.unchanged);
+        assert_eq!(bench.phone().installed(), bench.published());
+    }
+}
+
+/// A phone that has the time, the root and the settings, and this identity.
+async fn all_but_the_certificate(identity: StoredIdentity) -> Bench {
+    let mut bench = Bench::with_phones(0).await;
+    let mut material = bench.lab.material(1);
+    material.identity = Some(identity);
+    material.anchors = vec![bench.lab.web_root_der()];
+    material.clock = Clock::Offset(0);
+    bench.lab.plug(material);
+    bench.lab.web().present(&ServerFaults::none()).unwrap();
+    bench
+}
+
+#[tokio::test]
+async fn new_settings_reach_a_phone_that_has_all_else() {
+    let bench = Bench::new().await;
+    bench.done().await;
+    let registrar = Some("sip2.contoso.example:5061".to_owned());
+    let job = Job { registrar: registrar.clone(), ..bench.job() };
+    done(bench.run(&job, &mut bench.answers()).await);
+    assert_eq!(bench.phone().memory().settings.unwrap().registrar, registrar);
+    assert!(done(bench.run(&job, &mut bench.answers()).await).unchanged);
+}
+
+#[tokio::test]
+async fn a_dry_run_on_a_finished_phone_finds_nothing_to_do() {
+    let bench = Bench::new().await;
+    bench.done().await;
+    let outcome = bench.run(&Job { dry_run: true, ..bench.job() }, &mut bench.answers()).await;
+    let Outcome::Planned(plan) = outcome else { panic!("{}", told(&outcome)) };
+    assert!(plan.nothing_to_do);
+    assert_eq!((plan.replaces, plan.anchors.len(), plan.intermediates.len()), (None, 0, 0));
+}
+
+#[tokio::test]
+async fn what_is_committed_and_not_proved_stays_unknown_until_it_is_proved() {
+    let bench = Bench::new().await;
+    assert!(bench.killed_after(Stage::Install).await);
+    bench.lab.web().faults().hang_up = Some((Kind::CertProvMetadata, 9));
+    let cold = Pool::new(pool_settings(&bench.lab)).unwrap();
+    unknown(bench.run_with(&bench.job(), &mut bench.answers(), &mut cold.enrolment()).await);
+    let mut answers = Answers { is_phone: Answer::No, ..bench.answers() };
+    unknown(bench.run(&bench.job(), &mut answers).await);
+
+    bench.lab.web().faults().hang_up = None;
+    assert!(bench.done().await.unchanged);
+}
+
+#[tokio::test]
+async fn server_trust_staged_by_an_earlier_try_is_not_committed_unseen() {
+    let bench = Bench::new().await;
+    bench.lab.web().faults().store_unavailable = 1;
+    not_done(bench.run(&bench.job(), &mut bench.answers()).await);
+    assert_eq!(bench.phone().memory().pending.unwrap().intermediates.len(), 1);
+
+    // The server has learned to send its intermediate meanwhile.
+    bench.lab.web().present(&ServerFaults::none()).unwrap();
+    let pool = Pool::new(pool_settings(&bench.lab)).unwrap();
+    let receipt = done(bench.run_with(&bench.job(), &mut bench.answers(), &mut pool.enrolment()).await);
+    assert!(receipt.verified.intermediates().is_empty());
+    assert!(bench.phone().memory().identity.unwrap().intermediates.is_empty());
+}
+
+#[tokio::test]
+async fn a_published_key_is_not_given_up_for_another_user_unasked() {
+    let bench = Bench::new().await;
+    assert!(bench.killed_after(Stage::Publish).await);
+    let (job, mut answers) = bob(&bench);
+    let error = not_done(bench.run(&job, &mut answers).await);
+    assert!(matches!(error, ProvisionError::OtherPending { .. }), "{error}");
+    assert_eq!(bench.phone().memory().pending.unwrap().user, "alice@contoso.example");
+
+    let (job, mut answers) = bob(&bench);
+    done(bench.run(&Job { abort_pending: true, ..job }, &mut answers).await);
+}
+
+#[tokio::test]
+async fn a_job_is_given_up_in_the_ledger_only_once_the_phone_has_given_it_up() {
+    let whole = Bench::new().await;
+    whole.done().await;
+    for transfer in 1..=whole.lab.exporter().transfers(PORT) {
+        let bench = Bench::new().await;
+        bench.lab.web().faults().answer_lost = 2;
+        unknown(bench.run(&bench.job(), &mut bench.answers()).await);
+
+        let (job, mut answers) = bob(&bench);
+        bench.lab.exporter().replug(PORT);
+        bench.lab.exporter().cut(PORT, Cut { transfer, side: Side::Before });
+        bench.run(&Job { abort_pending: true, ..job }, &mut answers).await;
+        bench.lab.exporter().replug(PORT);
+
+        let pending = bench.phone().memory().pending.is_some_and(|pending| pending.user == "alice@contoso.example");
+        if pending {
+            bench.lab.web().faults().store_unavailable = 1;
+            unknown(bench.run(&bench.job(), &mut bench.answers()).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_old_certificate_is_not_enough_when_a_newer_one_was_published() {
+    let mut bench = Bench::new().await;
+    bench.done().await;
+    bench.lab.web().faults().answer_lost = 2;
+    let renew = Job { renew: true, ..bench.job() };
+    unknown(bench.run(&renew, &mut bench.answers()).await);
+
+    // Another computer has the phone forget it, and is stopped.
+    let here = std::mem::replace(&mut bench.finder, finder(&bench.lab, HostKey::ephemeral()));
+    let ledger = std::mem::replace(&mut bench.ledger, Ledger::temporary("another").await.unwrap());
+    let mut answers = Answers { stop_at: Some((trust_is_staged, None)), ..bench.answers() };
+    not_done(bench.run(&Job { abort_pending: true, ..renew }, &mut answers).await);
+
+    (bench.finder, bench.ledger) = (here, ledger);
+    bench.done().await;
+    assert_eq!(bench.phone().installed(), bench.published());
+    assert_eq!(bench.ledger.pending_for(bench.phone().material().device).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_phone_that_takes_little_at_once_is_served_in_pieces_or_refused_before_publish() {
+    for limit in [4096, 4608, 5120, 6144] {
+        let mut bench = Bench::with_phones(0).await;
+        let mut material = bench.lab.material(1);
+        material.max_body_bytes = limit;
+        bench.lab.plug(material);
+        bench.lab.web().present(&ServerFaults::none()).unwrap();
+        bench.done().await;
+    }
+}
+
+#[tokio::test]
+async fn a_phone_with_as_many_anchors_as_a_browser_takes_eight_exchanges_too() {
+    let mut bench = Bench::with_phones(0).await;
+    let mut material = bench.lab.material(1);
+    material.anchors =
+        (0..120).map(|number| OldIdentity::of(&format!("root {number}")).stored().leaf.to_vec()).collect();
+    bench.lab.plug(material);
+    let receipt = bench.done().await;
+    assert!(receipt.traffic.exchanges <= 8, "{:?}", receipt.traffic);
+}
+
+#[tokio::test]
+async fn a_stop_is_heard_while_a_service_keeps_silent() {
+    let bench = Bench::new().await;
+    bench.lab.web().faults().slow = Some((Kind::CertProvMetadata, std::time::Duration::from_secs(600)));
+    let (job, mut answers, stop) = (bench.job(), bench.answers(), Stop::default());
+    let mut phone = bench.open().await.unwrap();
+    let mut service = bench.pool.enrolment();
+    let run = provision(&job, phone.driver(), &mut service, &bench.ledger, &mut answers, &stop);
+    let ask = async {
+        while bench.lab.web().counters().connections == 0 {
+            tokio::task::yield_now().await;
+        }
+        stop.ask();
+    };
+    let (outcome, ()) = tokio::join!(run, ask);
+    assert!(matches!(not_done(outcome), ProvisionError::Stopped));
+}
+
+#[tokio::test]
+async fn an_administrator_code_that_would_be_withheld_is_not_asked_for_nor_is_the_users_secret() {
+    let mut bench = Bench::with_phones(0).await;
+    let mut material = bench.lab.material(1);
+    material.consent = Consent::Code { code: "2468".into(), tries: 3 };
+    material.factory = None;
+    bench.lab.plug(material);
+    let mut answers = bench.answers();
+    let error = not_done(bench.run(&bench.job(), &mut answers).await);
+    assert!(matches!(error, ProvisionError::Phone(PhoneError::CodeWithheld)), "{error}");
+    assert_eq!(error.remedyable(), Remedyable::Person);
+    assert!(answers.asked.is_empty());
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_say_the_time_sets_no_clock() {
+    let bench = Bench::new().await;
+    for kind in [Kind::CertProvMetadata, Kind::WebTicketMetadata] {
+        bench.lab.web().faults().no_date = Some(kind);
+        if kind == Kind::WebTicketMetadata {
+            // The other answer has said it: one is enough.
+            bench.done().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_time_is_looked_at_again_after_the_ticket() {
+    let bench = Bench::new().await;
+    bench.done().await;
+    bench.reset_clock();
+    // The metadata is remembered, and what was learned of the time with it.
+    bench.lab.web().faults().clock_offset = time::Duration::hours(1);
+    let error = not_done(bench.run(&Job { renew: true, ..bench.job() }, &mut bench.answers()).await);
+    assert!(matches!(error, ProvisionError::ClocksDiffer { .. }), "{error}");
+    assert!(bench.phone().time().unwrap().year() < 2010);
+}
