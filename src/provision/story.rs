@@ -315,6 +315,7 @@ impl<O: Operator> Story<'_, O> {
             stays.push("the clock".into());
         }
         Plan {
+            job: Some(self.record.job),
             user: self.job.user.clone(),
             pool: planned.survey.host.clone(),
             replaces: state.identity.clone(),
