@@ -30,13 +30,13 @@ const LAB_HOST: &str = "web.contoso.example";
 #[derive(Args, Debug, Default)]
 pub(crate) struct BusArgs {
     /// USB/IP server to look at instead of this computer's USB
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, help_heading = "Phone", value_name = "HOST:PORT")]
     pub(crate) usbip: Option<UsbIpHost>,
     /// Folder with further phone definitions; may be repeated [env: TETHERCERT_DRIVERS]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, help_heading = "Phone", value_name = "DIR")]
     pub(crate) drivers: Vec<PathBuf>,
     /// Use a lab inside this command: virtual phones and Web Services on loopback, nothing real
-    #[arg(long)]
+    #[arg(long, help_heading = "Phone")]
     pub(crate) lab: bool,
 }
 
@@ -44,10 +44,10 @@ pub(crate) struct BusArgs {
 #[derive(Args, Debug)]
 pub(crate) struct PhoneArgs {
     /// Phone to use: port:…, serial:… or mac:… [default: the only one connected]
-    #[arg(long, value_name = "SELECTOR")]
+    #[arg(long, help_heading = "Phone", value_name = "SELECTOR")]
     pub(crate) device: Option<Selector>,
     /// File with this computer's key for the cable [default: beside the ledger]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = "Phone", value_name = "FILE")]
     pub(crate) host_key: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) bus: BusArgs,
@@ -59,16 +59,16 @@ pub(crate) struct PoolArgs {
     /// Certificate provisioning service of the pool [env: TETHERCERT_CERTPROV_URL]
     ///
     /// Like https://web.contoso.example/CertProv/CertProvisioningService.svc.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, help_heading = "Pool", value_name = "URL")]
     pub(crate) certprov_url: Option<String>,
     /// File with CA certificates to trust besides the system's (PEM, DER, PKCS#7); may be repeated
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = "Pool", value_name = "FILE")]
     pub(crate) trust_anchor: Vec<PathBuf>,
     /// Connect to ADDRESS when HOST and PORT are meant; may be repeated
-    #[arg(long, value_name = "HOST:PORT:ADDRESS")]
+    #[arg(long, help_heading = "Pool", value_name = "HOST:PORT:ADDRESS")]
     pub(crate) resolve: Vec<ResolveArg>,
     /// Let this host receive credentials though it is outside the user's SIP domain; may be repeated
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, help_heading = "Pool", value_name = "HOST")]
     pub(crate) allow_host: Vec<String>,
 }
 

@@ -3,13 +3,20 @@
 mod bench;
 mod error;
 mod exit;
+mod identify;
+mod info;
+mod lab;
+mod ledger;
+mod list;
 mod operator;
+mod overview;
 mod provision;
 mod report;
 mod screen;
 mod secret;
 mod stop;
 mod text;
+mod verify;
 
 use clap::{Parser, Subcommand};
 pub(crate) use exit::Exit;
@@ -38,16 +45,32 @@ TETHERCERT_LOG=debug shows what happens underneath; NO_COLOR=1 is honoured.";
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    List(list::Args),
+    Info(info::Args),
+    Identify(identify::Args),
     Provision(Box<provision::Args>),
+    Verify(verify::Args),
+    Ledger(ledger::Args),
+    Lab(lab::Args),
 }
 
 impl Cli {
     /// Does what was asked.
     pub(crate) async fn run(self) -> Exit {
         let screen = Screen::new(self.json);
-        match self.command {
-            None => Exit::Done,
-            Some(Command::Provision(args)) => provision::run(*args, &screen).await,
-        }
+        let done = match self.command {
+            None => overview::run(&screen).await,
+            Some(Command::List(args)) => list::run(args, &screen).await,
+            Some(Command::Info(args)) => info::run(args, &screen).await,
+            Some(Command::Identify(args)) => identify::run(args, &screen).await,
+            Some(Command::Provision(args)) => Ok(provision::run(*args, &screen).await),
+            Some(Command::Verify(args)) => verify::run(args, &screen).await,
+            Some(Command::Ledger(args)) => ledger::run(args, &screen).await,
+            Some(Command::Lab(args)) => lab::run(args, &screen).await,
+        };
+        done.unwrap_or_else(|error| {
+            screen.error(&error);
+            error.exit()
+        })
     }
 }

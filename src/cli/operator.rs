@@ -2,9 +2,9 @@
 
 use super::screen::{Screen, Tone};
 use super::secret;
-use super::text::{count, date, dotted, seconds, span};
-use secrecy::SecretString;
-use std::io::BufRead;
+use super::text::{date, dotted, span, took};
+use secrecy::{ExposeSecret, SecretString};
+use std::io::{self, BufRead};
 use std::time::{Duration, Instant};
 use tethercert::credential::SipAddress;
 use tethercert::lab::web_services::User;
@@ -64,7 +64,7 @@ impl Console {
             self.screen.question(&format!("{question} {choice}"));
             let line = self.until_stopped(|| {
                 let mut line = String::new();
-                std::io::stdin().lock().read_line(&mut line).ok().filter(|read| *read > 0).map(|_| line)
+                io::stdin().lock().read_line(&mut line).ok().filter(|read| *read > 0).map(|_| line)
             });
             let Some(line) = line.await.flatten() else { break Answer::Nobody };
             match line.trim().to_ascii_lowercase().as_str() {
@@ -86,13 +86,22 @@ impl Console {
         self.screen.stop_spinner();
         let asked = Instant::now();
         let prompt = format!("{}{prompt} ", self.screen.mark());
-        let typed = self.until_stopped(move || secret::from_terminal(&prompt, &what)).await;
+        let typed = self.until_stopped(move || secret::from_terminal(&prompt)).await;
         self.waited += asked.elapsed();
-        typed.unwrap_or_else(|| {
-            // The reader is left behind with the terminal's echo off.
-            restore_echo();
-            Err(nobody)
-        })
+        match typed {
+            Some(Ok(secret)) if !secret.expose_secret().is_empty() => Ok(secret),
+            Some(Ok(_)) => Err(NoAnswer::Empty { what }),
+            Some(Err(error)) => {
+                if error.kind() == io::ErrorKind::Interrupted {
+                    self.stop.ask();
+                }
+                Err(nobody)
+            }
+            None => {
+                restore_echo();
+                Err(nobody)
+            }
+        }
     }
 
     /// Waits for a person on a thread of its own, or for the stop: the thread then stays behind.
@@ -130,13 +139,9 @@ impl Console {
         self.screen.line("pool", &dotted(&[pool.host.clone(), verdict, clock]));
     }
 
-    fn plan(&self, plan: &Plan) {
-        self.screen.line("plan", &plan_text(plan));
-    }
-
     fn step(&self, done: &StepDone) {
         self.screen.stop_spinner();
-        let label = format!("{}/{} {:8}{:>6}  ", done.step.number(), Stage::ALL.len(), done.step, seconds(done.took));
+        let label = format!("{}/{} {:8}{:>6}  ", done.step.number(), Stage::ALL.len(), done.step, took(done.took));
         self.screen.columns(Tone::Plain, &label, &done.text);
     }
 }
@@ -170,6 +175,12 @@ pub(crate) fn in_use(in_use: Option<&IdentityInUse>) -> String {
     }
 }
 
+/// What is about to be done, or would be.
+pub(crate) fn show_plan(plan: &Plan, screen: &Screen) {
+    screen.json("event", &Event::Plan(plan.clone()));
+    screen.line("plan", &plan_text(plan));
+}
+
 fn plan_text(plan: &Plan) -> String {
     if plan.nothing_to_do {
         return format!("nothing to do: the phone holds a good identity of {}", plan.user);
@@ -183,7 +194,9 @@ fn plan_text(plan: &Plan) -> String {
     }
     parts.extend(plan.intermediates.iter().map(|name| format!("adds intermediate {name}")));
     parts.extend(plan.anchors.iter().map(|name| format!("adds root {name}")));
-    parts.push(format!("stays: {}", plan.stays.join(", ")));
+    if !plan.stays.is_empty() {
+        parts.push(format!("stays: {}", plan.stays.join(", ")));
+    }
     dotted(&parts)
 }
 
@@ -196,11 +209,14 @@ fn restore_echo() {
 
 impl Operator for Console {
     fn event(&mut self, event: Event) {
+        if let Event::Plan(plan) = &event {
+            return show_plan(plan, &self.screen);
+        }
         self.screen.json("event", &event);
         match &event {
             Event::Phone(seen) => self.phone(seen),
             Event::Pool(pool) => self.pool(pool),
-            Event::Plan(plan) => self.plan(plan),
+            Event::Plan(_) => {}
             Event::Resuming { already } => self.screen.line("resumes", &format!("an earlier job: {already}")),
             Event::StepBegan { step, waiting } => {
                 self.screen.start_spinner(format!("{}/{} {step}: {waiting}", step.number(), Stage::ALL.len()));
@@ -280,9 +296,4 @@ impl Operator for Console {
         let prompt = format!("Administrator code of the {} {}, sent only to it:", phone.maker, phone.model);
         self.ask_secret(prompt, "the phone's administrator code".to_owned(), "--admin-code-file").await
     }
-}
-
-/// How many certificates were installed, in words.
-pub(crate) fn installed(anchors: usize, intermediates: usize) -> String {
-    format!("{} and {} of the server chain", count(anchors, "root"), count(intermediates, "intermediate"))
 }

@@ -5,7 +5,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::operator::{Answers, Console, SignInAnswer};
 use super::report;
-use super::screen::Screen;
+use super::screen::{Screen, Tone};
 use super::secret;
 use super::stop::stop_on_signals;
 use clap::{Args as ClapArgs, ValueEnum};
@@ -29,52 +29,52 @@ use tethercert::provision::{Job, Stop, provision};
 #[derive(ClapArgs, Debug)]
 pub(crate) struct Args {
     /// User the phone is for, like alice@contoso.example
-    #[arg(long, value_name = "SIP-ADDRESS", required_unless_present = "lab")]
+    #[arg(long, help_heading = "User", value_name = "SIP-ADDRESS", required_unless_present = "lab")]
     user: Option<SipAddress>,
     /// How the user signs in to the pool
-    #[arg(long, value_enum, default_value_t = Auth::Ntlm)]
+    #[arg(long, help_heading = "User", value_enum, default_value_t = Auth::Ntlm)]
     auth: Auth,
     /// Windows account, like 'CONTOSO\alice' [default: the user's SIP address]
-    #[arg(long, value_name = "LOGIN")]
+    #[arg(long, help_heading = "User", value_name = "LOGIN")]
     login: Option<String>,
     /// File whose first line is the user's password [default: asked at the terminal]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = "User", value_name = "FILE")]
     password_file: Option<PathBuf>,
     /// Phone number or extension that goes with the PIN
-    #[arg(long, value_name = "NUMBER", required_if_eq("auth", "pin"))]
+    #[arg(long, help_heading = "User", value_name = "NUMBER", required_if_eq("auth", "pin"))]
     phone_number: Option<String>,
     /// File whose first line is the PIN [default: asked at the terminal]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = "User", value_name = "FILE")]
     pin_file: Option<PathBuf>,
     /// File whose first line is the phone's administrator code, for phones that want it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = "Phone", value_name = "FILE")]
     admin_code_file: Option<PathBuf>,
     /// Registrar that the phone goes by afterwards
-    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
+    #[arg(long, help_heading = "Pool", value_name = "HOST:PORT", value_parser = host_and_port)]
     registrar: Option<String>,
     /// Answer yes to "is this the phone"; replacing another user takes --replace
-    #[arg(long)]
+    #[arg(long, help_heading = "Decisions")]
     yes: bool,
     /// Replace another user's identity without asking
-    #[arg(long)]
+    #[arg(long, help_heading = "Decisions")]
     replace: bool,
     /// Publish a new certificate although the phone holds a good one
-    #[arg(long)]
+    #[arg(long, help_heading = "Decisions")]
     renew: bool,
     /// Say what would be done, and do nothing
-    #[arg(long)]
+    #[arg(long, help_heading = "Decisions")]
     dry_run: bool,
     /// Give up a job that another computer began on this phone
-    #[arg(long)]
+    #[arg(long, help_heading = "Decisions")]
     abort_pending: bool,
     /// Refuse a phone that nothing vouches for
-    #[arg(long)]
+    #[arg(long, help_heading = "Decisions")]
     require_authentic: bool,
     /// Have the phone sign in when it is done
-    #[arg(long, conflicts_with = "restart")]
+    #[arg(long, help_heading = "Phone", conflicts_with = "restart")]
     sign_in: bool,
     /// Have the phone restart when it is done
-    #[arg(long)]
+    #[arg(long, help_heading = "Phone")]
     restart: bool,
     /// Ledger to write [env: TETHERCERT_LEDGER] [default: in this user's data folder]
     #[arg(long, value_name = "FILE")]
@@ -132,7 +132,11 @@ async fn job(args: &Args, screen: &Screen) -> Result<Exit, CliError> {
 
     let started = Instant::now();
     if bench.lab.is_some() {
-        screen.line("lab", "a virtual phone and Web Services inside this command; nothing real is touched");
+        screen.columns(
+            Tone::Plain,
+            "",
+            "a virtual phone and Web Services inside this command; nothing real is touched",
+        );
     }
     let found = bench.pick(args.phone.device.as_ref()).await?;
     let mut phone = bench.finder.open(&found).await?;

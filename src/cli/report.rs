@@ -1,9 +1,10 @@
 //! The end of a job: what is said, what the ledger keeps, and the exit code, which are the same truth three times.
 
-use super::error::CliError;
+use super::error::{CliError, causes};
 use super::exit::Exit;
+use super::operator;
 use super::screen::{Screen, Tone};
-use super::text::{dotted, seconds};
+use super::text::{dotted, took};
 use serde::Serialize;
 use std::time::Duration;
 use tethercert::credential::{Certificate, Fingerprint, SipAddress};
@@ -97,8 +98,11 @@ pub(crate) async fn outcome(
     if let Outcome::NotDone(failure) | Outcome::Unknown(failure) = outcome {
         tell_error(&failure.error, end.exit, screen);
     }
+    if let Outcome::Planned(plan) = outcome {
+        operator::show_plan(plan, screen);
+    }
     screen.json("outcome", &line(outcome, user, job, &end, spent));
-    screen.toned(end.tone, &format!("{:8}", end.word), &last_words(outcome, job, spent));
+    screen.columns(end.tone, &word(end.word), &last_words(outcome, job, spent));
     end.exit
 }
 
@@ -114,7 +118,12 @@ pub(crate) fn not_begun(error: &CliError, user: Option<&SipAddress>, screen: &Sc
         ..OutcomeLine::default()
     };
     screen.json("outcome", &line);
-    screen.toned(Tone::Bad, "not done", "  nothing was begun, nothing was changed");
+    screen.columns(Tone::Bad, &word("not done"), "nothing was begun, nothing was changed");
+}
+
+/// The first word of the last line; most fit where the labels are.
+fn word(word: &str) -> String {
+    if word.len() < 8 { format!("{word:8}") } else { format!("{word}  ") }
 }
 
 fn end(outcome: &Outcome) -> (Option<JobNumber>, End) {
@@ -162,16 +171,16 @@ fn end(outcome: &Outcome) -> (Option<JobNumber>, End) {
 }
 
 fn tell_error(error: &ProvisionError, exit: Exit, screen: &Screen) {
-    screen.failure(&error.to_string(), super::error::causes(error), error.next_step(), exit);
+    screen.failure(&error.to_string(), causes(error), error.next_step(), exit);
 }
 
 fn whole(error: &ProvisionError) -> String {
-    std::iter::once(error.to_string()).chain(super::error::causes(error)).collect::<Vec<_>>().join(": ")
+    std::iter::once(error.to_string()).chain(causes(error)).collect::<Vec<_>>().join(": ")
 }
 
 /// The last line for people: how long, which job, and what to do with the cable.
 fn last_words(outcome: &Outcome, job: Option<JobNumber>, spent: &Spent) -> String {
-    let mut parts = vec![seconds(spent.took)];
+    let mut parts = vec![took(spent.took)];
     parts.extend(job.map(|job| format!("job {job}")));
     match outcome {
         Outcome::Done(receipt) => {
@@ -194,7 +203,7 @@ fn last_words(outcome: &Outcome, job: Option<JobNumber>, spent: &Spent) -> Strin
             parts.push("leave USB plugged in and repeat the same command".to_owned());
         }
     }
-    format!("  {}", dotted(&parts)).trim_start().to_owned()
+    dotted(&parts)
 }
 
 fn line<'a>(

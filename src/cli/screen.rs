@@ -119,6 +119,16 @@ impl Screen {
         }
     }
 
+    /// Something to copy, without what would spoil it: no marks, no colour, no wrapping.
+    pub(crate) fn command(&self, text: &str) {
+        if !self.is_json() {
+            self.aside(|| {
+                let mut stdout = io::stdout().lock();
+                let _ = writeln!(stdout, "{text}\n").and_then(|()| stdout.flush());
+            });
+        }
+    }
+
     /// The heading of a table.
     pub(crate) fn heading(&self, text: &str) {
         if !self.is_json() {

@@ -2,7 +2,7 @@
 
 use secrecy::SecretString;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 use tethercert::provision::NoAnswer;
 use zeroize::Zeroizing;
@@ -19,20 +19,17 @@ pub(crate) fn from_file(path: &Path, what: &str) -> Result<SecretString, NoAnswe
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let text = std::str::from_utf8(line)
-        .map_err(|_| unreadable(std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not UTF-8 text")))?;
+        .map_err(|_| unreadable(io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text")))?;
     if text.is_empty() {
         return Err(NoAnswer::Empty { what: what.to_owned() });
     }
     Ok(SecretString::from(text))
 }
 
-/// What a person types at the terminal, unseen. Ctrl-C raises the signal as ever.
-pub(crate) fn from_terminal(prompt: &str, what: &str) -> Result<SecretString, NoAnswer> {
-    let typed = rpassword::prompt_password(prompt).map(Zeroizing::new);
-    match typed {
-        Ok(text) if !text.is_empty() => Ok(SecretString::from(text.as_str())),
-        Ok(_) | Err(_) => Err(NoAnswer::Empty { what: what.to_owned() }),
-    }
+/// What a person types at the terminal, unseen. Ctrl-C is an error of kind `Interrupted`, and raises its signal as ever.
+pub(crate) fn from_terminal(prompt: &str) -> io::Result<SecretString> {
+    let text = Zeroizing::new(rpassword::prompt_password(prompt)?);
+    Ok(SecretString::from(text.as_str()))
 }
 
 #[cfg(test)]

@@ -14,9 +14,12 @@ pub(crate) fn moment(time: OffsetDateTime) -> String {
     time.format(format_description!("[year]-[month]-[day] [hour]:[minute] UTC")).unwrap_or_default()
 }
 
-/// `0.4 s`, `12.0 s`.
-pub(crate) fn seconds(time: std::time::Duration) -> String {
-    format!("{:.1} s", time.as_secs_f64())
+/// `43 ms`, `3.1 s`.
+pub(crate) fn took(time: std::time::Duration) -> String {
+    match time.as_millis() {
+        millis @ 0..=999 => format!("{millis} ms"),
+        _ => format!("{:.1} s", time.as_secs_f64()),
+    }
 }
 
 /// How far two clocks are apart, in the largest unit that says enough.

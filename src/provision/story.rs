@@ -3,7 +3,7 @@
 use super::event::{Answer, Event, PhoneSeen, PoolSeen, Stage, StepDone};
 use super::trust::{ServerSeen, remedy_text};
 use super::{Failure, Job, Operator, Outcome, Plan, ProvisionError, Receipt, Stop, Verified};
-use crate::credential::{Certificate, KeyKind, Remedy, SigningRequest, UserView, judge_user_certificate};
+use crate::credential::{Certificate, Fingerprint, KeyKind, Remedy, SigningRequest, UserView, judge_user_certificate};
 use crate::ledger::{self, JobNumber, JobStarted, Ledger, TransactionView};
 use crate::phone::{
     Authenticity, Consent, ConsentWanted, Driver, Identity, PendingTransaction, PhoneState, Preparation, ServerTrust,
@@ -123,6 +123,14 @@ struct Transaction {
     gives_up: Option<TransactionId>,
 }
 
+/// A good identity that the phone holds already.
+struct Installed {
+    certificate: Fingerprint,
+    intermediates: Vec<Certificate>,
+    /// The transaction whose proof is missing.
+    transaction: Option<TransactionId>,
+}
+
 /// A phone that has its key and the server's trust staged. Publishing is the next thing.
 struct Ready {
     planned: Planned,
@@ -136,7 +144,8 @@ impl<O: Operator> Story<'_, O> {
         self.stop_here()?;
         let planned = self.plan(met, phone, service).await?;
         if self.job.dry_run {
-            return Ok(Ended::Planned(self.plan_of(&planned, false)));
+            let nothing_to_do = self.already_installed(&planned).await?.is_some();
+            return Ok(Ended::Planned(self.plan_of(&planned, nothing_to_do)));
         }
         if let Some(unchanged) = self.already_done(&planned, phone).await? {
             return Ok(Ended::Done(Box::new(unchanged)));
@@ -188,7 +197,9 @@ impl<O: Operator> Story<'_, O> {
 
         if !authenticity.is_vouched() && identity.abilities.screen && self.job.compare_code {
             let code = phone.show_code().await?;
-            match self.operator.is_the_code_the_same(code).await {
+            let answer = self.operator.is_the_code_the_same(code).await;
+            self.stop_here()?;
+            match answer {
                 Answer::Yes => {
                     phone.code_was_compared();
                     authenticity = Authenticity::Code;
@@ -223,7 +234,9 @@ impl<O: Operator> Story<'_, O> {
                 next: "compare the short code at a terminal, or repeat without --require-authentic".into(),
             });
         }
-        match self.operator.is_this_the_phone(&seen).await {
+        let answer = self.operator.is_this_the_phone(&seen).await;
+        self.stop_here()?;
+        match answer {
             Answer::Yes => Ok(Met { identity, authenticity, state }),
             Answer::No => Err(ProvisionError::Declined { what: "this phone" }),
             Answer::Nobody => Err(ProvisionError::NeedsPerson {
@@ -310,7 +323,10 @@ impl<O: Operator> Story<'_, O> {
     fn plan_of(&self, planned: &Planned, nothing_to_do: bool) -> Plan {
         let labels = |certificates: &[Certificate]| certificates.iter().map(Certificate::label).collect();
         let state = &planned.met.state;
-        let mut stays = vec![format!("{} trust anchors", state.anchors.len())];
+        let mut stays = Vec::new();
+        if !state.anchors.is_empty() {
+            stays.push(format!("{} trust anchors", state.anchors.len()));
+        }
         if planned.set_clock.is_none() {
             stays.push("the clock".into());
         }
@@ -327,38 +343,43 @@ impl<O: Operator> Story<'_, O> {
         }
     }
 
-    /// A phone that has it all proves it, and nothing is changed.
-    async fn already_done<D: Driver>(
-        &mut self,
-        planned: &Planned,
-        phone: &mut D,
-    ) -> Result<Option<Receipt>, ProvisionError> {
+    /// What the phone holds already, where that is all: the intermediates it has, and the transaction that brought it
+    /// when its proof is missing.
+    async fn already_installed(&self, planned: &Planned) -> Result<Option<Installed>, ProvisionError> {
         let Planned { met, survey, server, set_clock, .. } = planned;
         let Some(in_use) = &met.state.identity else { return Ok(None) };
         let now = self.service_time(survey);
         let unfinished = self.record.ledger.pending_for(met.identity.device).await?;
-        let just_installed = unfinished.as_ref().is_some_and(|transaction| {
+        let unproved = unfinished.filter(|transaction| {
             transaction.published.as_ref().is_some_and(|published| published.fingerprint == in_use.fingerprint)
         });
-        let in_date = in_use.not_before <= now && (now + LONG_ENOUGH < in_use.not_after || just_installed);
+        let in_date = in_use.not_before <= now && (now + LONG_ENOUGH < in_use.not_after || unproved.is_some());
         let (verdict, intermediates) = server.verdict_with(&in_use.intermediates);
         let whole = in_use.user.eq_ignore_ascii_case(self.job.user.as_str())
             && in_date
             && verdict.is_good()
             && set_clock.is_none()
             && met.state.pending.is_none()
-            && (!self.job.renew || just_installed);
-        if !whole {
-            return Ok(None);
-        }
+            && (!self.job.renew || unproved.is_some());
+        let transaction = unproved.map(|transaction| transaction.id);
+        Ok(whole.then_some(Installed { certificate: in_use.fingerprint, intermediates, transaction }))
+    }
+
+    /// A phone that has it all proves it, and nothing is changed.
+    async fn already_done<D: Driver>(
+        &mut self,
+        planned: &Planned,
+        phone: &mut D,
+    ) -> Result<Option<Receipt>, ProvisionError> {
+        let Some(installed) = self.already_installed(planned).await? else { return Ok(None) };
+        let met = &planned.met;
         self.operator.event(Event::Plan(self.plan_of(planned, true)));
         let started = self.began(Stage::Proof, "the phone's proof");
-        let leaf = phone.read_certificate(in_use.fingerprint).await?;
+        let leaf = phone.read_certificate(installed.certificate).await?;
         let (possession, read_back) = phone.prove(&leaf).await?;
-        let trust = ServerTrust { intermediates, ..self.trust(planned, Vec::new()) };
+        let trust = ServerTrust { intermediates: installed.intermediates, ..self.trust(planned, Vec::new()) };
         let verified = Verified::new(&self.job.user, &leaf, &trust, &possession, &read_back)?;
-        let transaction = unfinished.filter(|_| just_installed).map(|transaction| transaction.id);
-        self.proved(planned, transaction, &verified, started).await?;
+        self.proved(planned, installed.transaction, &verified, started).await?;
         let met =
             Met { identity: met.identity.clone(), authenticity: met.authenticity.clone(), state: met.state.clone() };
         Ok(Some(self.take_leave(met, verified, None, true, phone).await))
@@ -367,7 +388,9 @@ impl<O: Operator> Story<'_, O> {
     async fn agree_to_replace(&mut self, met: &Met) -> Result<(), ProvisionError> {
         let Some(in_use) = &met.state.identity else { return Ok(()) };
         if !in_use.user.eq_ignore_ascii_case(self.job.user.as_str()) && !self.job.replace {
-            match self.operator.may_replace(in_use, &self.job.user).await {
+            let answer = self.operator.may_replace(in_use, &self.job.user).await;
+            self.stop_here()?;
+            match answer {
                 Answer::Yes => {}
                 Answer::No => return Err(ProvisionError::Declined { what: "replacing the phone's identity" }),
                 Answer::Nobody => {
@@ -394,7 +417,9 @@ impl<O: Operator> Story<'_, O> {
         service: &mut E,
     ) -> Result<(SignIn, Ticket), ProvisionError> {
         let host = planned.survey.host.clone();
-        let credential = self.operator.credential(&host, &self.job.user).await?;
+        let credential = self.operator.credential(&host, &self.job.user).await;
+        self.stop_here()?;
+        let credential = credential?;
         let started = self.began(Stage::SignIn, "the web ticket");
         let ticket = self.until_stopped(service.sign_in(&self.job.user, &credential)).await??;
         let (user, expires) = (ticket.user().clone(), ticket.expires());
