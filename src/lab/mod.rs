@@ -43,6 +43,7 @@ impl Default for LabOptions {
 pub struct Lab {
     keys: Keys,
     maker: Maker,
+    root: Vec<u8>,
     web: WebServices,
     exporter: Exporter,
     phones: Vec<(String, VirtualPhone)>,
@@ -120,9 +121,11 @@ impl Lab {
             let sip = format!("{name}@contoso.example").parse().expect("the lab's users have SIP addresses");
             User::new(sip, &format!("+1206555121{n}"))
         });
+        let root = pki.root_der().to_vec();
         let web = WebServices::start(Options::new(pki, users.collect())).await?;
         let exporter = Exporter::start().await?;
-        let mut lab = Self { keys, maker: Maker::new(), web, exporter, phones: Vec::new(), folder: TempDir::new()? };
+        let mut lab =
+            Self { keys, maker: Maker::new(), root, web, exporter, phones: Vec::new(), folder: TempDir::new()? };
         lab.write_files()?;
         for number in 1..=options.phones.min(99) {
             let mut material = lab.material(number);
@@ -151,6 +154,18 @@ impl Lab {
         phone
     }
 
+    /// Plugs another phone into a port where one was.
+    pub fn replace(&mut self, bus_id: &str, material: PhoneMaterial) -> VirtualPhone {
+        let phone = VirtualPhone::new(material);
+        self.exporter.plug(bus_id, Box::new(phone.device()));
+        for (taken, before) in &mut self.phones {
+            if taken == bus_id {
+                *before = phone.clone();
+            }
+        }
+        phone
+    }
+
     /// The phones with their bus ids, in the order they were plugged in.
     pub fn phones(&self) -> &[(String, VirtualPhone)] {
         &self.phones
@@ -167,6 +182,11 @@ impl Lab {
     /// The Web Services.
     pub fn web(&self) -> &WebServices {
         &self.web
+    }
+
+    /// The root of the server chain, DER.
+    pub fn web_root_der(&self) -> Vec<u8> {
+        self.root.clone()
     }
 
     /// The USB/IP server.

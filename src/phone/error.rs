@@ -85,6 +85,7 @@ pub fn refusal_class(number: u16) -> RefusalClass {
         | code::BUSY
         | code::WRONG_HASH
         | code::STORAGE
+        | code::CODE_LATER
         | code::KEY_FAILED => RefusalClass::Retry,
         code::NO_VERSION
         | code::UNSUPPORTED
@@ -95,6 +96,7 @@ pub fn refusal_class(number: u16) -> RefusalClass {
         | code::NO_SPACE
         | code::NOT_CHECKED
         | code::NO_SUCH
+        | code::HANDSHAKE_REFUSED
         | code::CLOCK_FIXED => RefusalClass::Fix,
         code::CONSENT_NEEDED | code::DECLINED | code::WRONG_CODE | code::CODE_LOCKED | code::OTHER_PENDING => {
             RefusalClass::Ask
@@ -185,6 +187,9 @@ pub enum PhoneError {
     /// The phone's request is not what it was asked for.
     #[error("the phone's signing request is not acceptable")]
     Request(#[source] crate::credential::RequestError),
+    /// The phone's request is for another name or key than it was asked for.
+    #[error("the phone's signing request is not the one it was asked for")]
+    WrongRequest(#[source] crate::credential::Unexpected),
     /// A certificate that the phone gave cannot be read.
     #[error("a certificate that the phone gave cannot be read")]
     Certificate(#[source] crate::credential::ReadError),
@@ -210,9 +215,12 @@ impl PhoneError {
             | Self::BrokenCommitment
             | Self::Undocumented { .. } => true,
             Self::Refused { number, .. } => *number < code::MALFORMED,
-            Self::CheckBad(_) | Self::NotProven(_) | Self::CodeWithheld | Self::Request(_) | Self::Certificate(_) => {
-                false
-            }
+            Self::CheckBad(_)
+            | Self::NotProven(_)
+            | Self::CodeWithheld
+            | Self::Request(_)
+            | Self::WrongRequest(_)
+            | Self::Certificate(_) => false,
         }
     }
 
@@ -241,6 +249,7 @@ impl PhoneError {
             | Self::CheckBad(_)
             | Self::NotProven(_)
             | Self::Request(_)
+            | Self::WrongRequest(_)
             | Self::Certificate(_) => Remedyable::Failed,
         }
     }
@@ -278,7 +287,7 @@ impl PhoneError {
                 "do not trust this phone or this cable: plug it directly into this computer and compare the code again".into()
             }
             Self::CodeWithheld => "compare the short code on both screens first: repeat without --yes".into(),
-            Self::Request(_) => "reset the phone to its factory state and repeat; if it stays so, report it to its maker".into(),
+            Self::Request(_) | Self::WrongRequest(_) => "reset the phone to its factory state and repeat; if it stays so, report it to its maker".into(),
             Self::Certificate(_) => "remove the certificate at the phone and repeat".into(),
             Self::Undocumented { what_can_be_done, .. } => what_can_be_done.clone(),
         }

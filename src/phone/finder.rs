@@ -50,7 +50,17 @@ impl Finder {
     /// # Errors
     /// As [`Usb::list`].
     pub async fn list(&self) -> Result<Vec<Found>, UsbError> {
-        Ok(self.usb.list().await?.into_iter().filter_map(|attached| self.recognise(attached)).collect())
+        let mut found = Vec::new();
+        for mut attached in self.usb.list().await? {
+            // Linux's own USB/IP server lists no interfaces for the devices bound to it.
+            if attached.interfaces.is_empty()
+                && let Ok(inspected) = self.usb.inspect(&attached).await
+            {
+                attached = inspected;
+            }
+            found.extend(self.recognise(attached));
+        }
+        Ok(found)
     }
 
     /// What a device is; `None` when it is no phone that we know.

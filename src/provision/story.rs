@@ -6,8 +6,8 @@ use super::{Failure, Job, Operator, Outcome, Plan, ProvisionError, Receipt, Stop
 use crate::credential::{Certificate, Fingerprint, KeyKind, Remedy, SigningRequest, UserView, judge_user_certificate};
 use crate::ledger::{self, JobNumber, JobStarted, Ledger, TransactionView};
 use crate::phone::{
-    Authenticity, Consent, ConsentWanted, Driver, Identity, PendingTransaction, PhoneState, Preparation, ServerTrust,
-    Settings, TransactionId,
+    Authenticity, Consent, ConsentWanted, Driver, Identity, PendingTransaction, PhoneError, PhoneState, Preparation,
+    ServerTrust, Settings, TransactionId,
 };
 use crate::service::{Enrolment, Publication, SignIn, Survey, Ticket};
 use std::time::{Duration, Instant};
@@ -121,6 +121,8 @@ struct Transaction {
     known: Option<TransactionView>,
     /// A pending one that has to go first.
     gives_up: Option<TransactionId>,
+    /// One of the ledger's that the phone has forgotten: it can never be finished.
+    lost: Option<TransactionId>,
 }
 
 /// A good identity that the phone holds already.
@@ -277,23 +279,38 @@ impl<O: Operator> Story<'_, O> {
     }
 
     /// What is pending in the phone goes on where it is this job's, and is given up where it may be.
-    async fn transaction(&self, met: &Met) -> Result<Transaction, ProvisionError> {
-        let new = |gives_up| Transaction { id: TransactionId::random(), known: None, gives_up };
+    ///
+    /// Where an earlier job may have published for this phone and the phone can still take it, no failure of this job is a
+    /// plain *not done*.
+    async fn transaction(&mut self, met: &Met) -> Result<Transaction, ProvisionError> {
+        let unfinished = self.record.ledger.pending_for(met.identity.device).await?;
         let in_use = met.state.identity.as_ref().map(|identity| identity.fingerprint);
-        match &met.state.pending {
-            None => Ok(new(None)),
+        let transaction = match &met.state.pending {
             Some(PendingTransaction { id, user, ours: true, replaces, .. })
                 if user.eq_ignore_ascii_case(self.job.user.as_str()) && *replaces == in_use =>
             {
                 let known = self.record.ledger.transaction(*id).await?;
-                Ok(Transaction { id: *id, known, gives_up: None })
+                Transaction { id: *id, known, gives_up: None, lost: None }
             }
-            Some(pending) if pending.ours || self.job.abort_pending => Ok(new(Some(pending.id))),
-            Some(pending) => {
+            Some(pending) if !pending.ours && !self.job.abort_pending => {
                 let (user, host) = (pending.user.clone(), pending.host_label.clone());
-                Err(ProvisionError::OtherPending { user, host })
+                return Err(ProvisionError::OtherPending { user, host });
             }
+            pending => {
+                let gives_up = pending.as_ref().map(|pending| pending.id);
+                let installed = |known: &TransactionView| {
+                    known.published.as_ref().is_some_and(|published| Some(published.fingerprint) == in_use)
+                };
+                let lost = unfinished.as_ref().filter(|known| Some(known.id) != gives_up && !installed(known));
+                let lost = lost.map(|known| known.id);
+                Transaction { id: TransactionId::random(), known: None, gives_up, lost }
+            }
+        };
+        if transaction.known.as_ref().is_some_and(|known| known.phase.is_pending()) {
+            self.committed_to_roll_on = true;
+            self.already = Some("an earlier job has published, or may have; the phone has not got it yet".into());
         }
+        Ok(transaction)
     }
 
     fn service_time(&self, survey: &Survey) -> OffsetDateTime {
@@ -456,15 +473,28 @@ impl<O: Operator> Story<'_, O> {
             consent,
         };
         let (id, device) = (transaction.id, met.identity.device);
-        if let Some(transaction) = transaction.gives_up {
-            let reason = "given up for another job".into();
-            self.record.write(ledger::Event::Aborted { transaction, reason }).await?;
+        for (given_up, reason) in
+            [(transaction.gives_up, "given up for another job"), (transaction.lost, "the phone no longer knows of it")]
+        {
+            if let Some(transaction) = given_up {
+                self.record.write(ledger::Event::Aborted { transaction, reason: reason.into() }).await?;
+            }
         }
         let user = self.job.user.clone();
         self.record.write(ledger::Event::TransactionBegun { transaction: id, device, user }).await?;
 
         let started = self.began(Stage::Request, "the phone makes its key");
-        let prepared = self.until_stopped(phone.prepare(&preparation)).await??;
+        let prepared = match self.until_stopped(phone.prepare(&preparation)).await? {
+            Ok(prepared) => prepared,
+            Err(error @ (PhoneError::Request(_) | PhoneError::WrongRequest(_))) => {
+                // The phone gives the same request for ever: it has to forget it, or no later try can do better.
+                phone.abort(id).await?;
+                let reason = "the signing request is not acceptable".into();
+                self.record.write(ledger::Event::Aborted { transaction: id, reason }).await?;
+                return Err(error.into());
+            }
+            Err(error) => return Err(error.into()),
+        };
         let clock = match (prepared.clock_set, met.state.clock) {
             (Some(after), before) => {
                 let shown = before.map_or_else(|| "was not set".into(), |before| format!("was {}", date(before)));
@@ -501,7 +531,9 @@ impl<O: Operator> Story<'_, O> {
             })
             .await?;
         self.done(Stage::Trust, remedy_text(&planned.remedy), started);
-        self.already = Some("the phone keeps its old identity, and a key for the next try".into());
+        if !self.committed_to_roll_on {
+            self.already = Some("the phone keeps its old identity, and a key for the next try".into());
+        }
         Ok(Ready { planned, request: prepared.request, trust })
     }
 
@@ -538,7 +570,7 @@ impl<O: Operator> Story<'_, O> {
         });
         let started = self.began(Stage::Publish, "the service publishes");
         self.record.write(ledger::Event::PublishIntended { transaction, publication: publication.clone() }).await?;
-        self.committed_to_roll_on = true;
+        let unknown_before = std::mem::replace(&mut self.committed_to_roll_on, true);
 
         // One new ticket where the service wants one, one equal repetition where the answer was lost; no more.
         let (mut tickets, mut repetitions) = (1, 1);
@@ -549,7 +581,10 @@ impl<O: Operator> Story<'_, O> {
                     tickets -= 1;
                     match service.sign_in(&self.job.user, credential).await {
                         Ok(new) => ticket = new,
-                        Err(error) => return Err(self.not_published(transaction, error, repetitions == 0).await?),
+                        Err(error) => {
+                            let unknown = unknown_before || repetitions == 0;
+                            return Err(self.not_published(transaction, error, unknown).await?);
+                        }
                     }
                 }
                 Err(error) if error.outcome_unknown() && repetitions > 0 => {
@@ -558,7 +593,7 @@ impl<O: Operator> Story<'_, O> {
                     self.operator.event(Event::Notice { text });
                 }
                 Err(error) => {
-                    let unknown = error.outcome_unknown() || repetitions == 0;
+                    let unknown = unknown_before || error.outcome_unknown() || repetitions == 0;
                     return Err(self.not_published(transaction, error, unknown).await?);
                 }
             }

@@ -27,6 +27,9 @@ pub enum Change {
 /// The system's own events come only where udev (or its like) runs, and their absence is no error; so devices are also
 /// listed again at an interval and compared. A device that was unplugged and plugged in again between two lists is seen
 /// by its new number on the bus.
+///
+/// A USB/IP server may leave devices in use out of its list, those this program has open included (Linux' usbipd does,
+/// by its source; not tried): such a [`Change::Left`] does not end a link.
 pub struct Watch {
     usb: Usb,
     events: Option<HotplugWatch>,

@@ -5,7 +5,7 @@ use super::operations;
 use super::{Inside, VirtualPhone};
 use crate::lab::usbip::Bus;
 use crate::phone::tether::binding::{self, Side};
-use crate::phone::tether::frames::{Frame, FrameError, FrameKind, LinkState, Status};
+use crate::phone::tether::frames::{Frame, FrameError, FrameKind, HEADER_BYTES, LinkState, Status};
 use crate::phone::tether::messages::{self, Arrived, HelloAnswer, Open, OpenAnswer, Outcome, VERSION, code};
 use crate::phone::tether::session::{
     SessionError, hash_of, noise_builder, read_handshake, seal, unseal, write_handshake,
@@ -39,6 +39,7 @@ impl Line {
     pub(super) fn begin_epoch(&self, epoch: u16) {
         self.epoch.store(epoch, Ordering::SeqCst);
         self.last_error.store(0, Ordering::SeqCst);
+        self.set(LinkState::Idle);
     }
 
     pub(super) fn status(&self, phone: &VirtualPhone) -> Status {
@@ -75,6 +76,8 @@ pub(super) struct Peer {
     pub(super) nonce: [u8; 32],
     pub(super) code_shown: bool,
     pub(super) consented: bool,
+    /// Consent was given in this very session, not remembered and not unneeded.
+    pub(super) agreed_here: bool,
     /// One handshake signature a consent.
     pub(super) may_sign_handshake: bool,
 }
@@ -135,11 +138,14 @@ impl Engine {
 
     async fn frame(&mut self, arrived_in: u16, bytes: &[u8]) {
         let limit = self.phone.lock().material.max_body_bytes as usize;
+        if arrived_in == 0 {
+            return; // No host has begun an epoch yet.
+        }
         let answer = match Frame::decode(bytes) {
-            Ok(frame) if frame.epoch != arrived_in || arrived_in == 0 => return,
-            Ok(frame) if frame.body.len() > limit => {
+            _ if bytes.len() > HEADER_BYTES + limit => {
                 Err(LinkError(code::TOO_LONG, format!("a body is at most {limit} bytes")))
             }
+            Ok(frame) if frame.epoch != arrived_in => return,
             Ok(frame) => self.take(frame, arrived_in).await,
             Err(FrameError::NoHeader(0)) => return,
             Err(error) => Err(LinkError(code::BAD_FRAME, error.to_string())),
@@ -220,7 +226,11 @@ impl Engine {
                     loop {
                         tokio::select! {
                             outcome = &mut work => break outcome,
-                            _ = ticks.tick() => send(&self.bus, &self.line, epoch, FrameKind::Working, Vec::new()),
+                            // A host that has begun another epoch waits for its hello's answer, not for this work's.
+                            _ = ticks.tick() => match self.line.epoch() == epoch {
+                                true => send(&self.bus, &self.line, epoch, FrameKind::Working, Vec::new()),
+                                false => return (None, true),
+                            },
                         }
                     }
                 }
@@ -300,7 +310,42 @@ fn open(inside: &Inside, mut noise: HandshakeState, body: &[u8]) -> Result<(Tran
         nonce,
         code_shown: false,
         consented: host_known || inside.material.consent == super::Consent::None,
+        agreed_here: false,
         may_sign_handshake: false,
     };
     Ok((transport, peer, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::phone::PhoneMaterial;
+    use crate::phone::tether::session::{Hello, HostKey};
+    use proptest::prelude::*;
+
+    fn phone() -> VirtualPhone {
+        VirtualPhone::new(PhoneMaterial::new(1, Arc::new(|_| zeroize::Zeroizing::default())))
+    }
+
+    proptest! {
+        #[test]
+        fn a_foreign_hello_or_open_is_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let phone = phone();
+            let inside = phone.lock();
+            let _ = hello(&inside, &bytes);
+            let (_, body) = Hello::new(&HostKey::ephemeral()).unwrap();
+            let (noise, _) = hello(&inside, &body).map_err(|error| error.1).unwrap();
+            prop_assert!(open(&inside, noise, &bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn a_host_that_also_speaks_a_later_version_is_answered_in_this_one() {
+        let phone = phone();
+        let refused = hello(&phone.lock(), &[1, 2]).map(|_| ()).map_err(|error| error.0);
+        assert_eq!(refused, Err(code::NO_VERSION));
+        // A first handshake message is a public key: any 32 bytes.
+        let both = [vec![2, 1, 2], vec![9; 32]].concat();
+        assert!(hello(&phone.lock(), &both).is_ok());
+    }
 }

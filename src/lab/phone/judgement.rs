@@ -130,3 +130,30 @@ impl ServerTrust<'_> {
             .map_err(|_| "the server's certificate is for another name".into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec(any::<u8>(), 0..100)
+    }
+
+    proptest! {
+        #[test]
+        fn foreign_certificates_are_never_good(leaf in bytes(), server in bytes(), anchor in bytes(), name in any::<String>()) {
+            let staged = Staged {
+                leaf: Some(&leaf),
+                key: Some(b"a key"),
+                user: "alice@contoso.example",
+                intermediates: &[],
+                anchors: &[anchor],
+                now: Some(OffsetDateTime::UNIX_EPOCH),
+            };
+            let checked = staged.check(&[server.into()], &name);
+            prop_assert_eq!((checked.key, checked.server), (BAD, BAD));
+            prop_assert!(!checked.text.is_empty());
+        }
+    }
+}

@@ -9,6 +9,8 @@ mod engine;
 mod flash;
 mod judgement;
 mod operations;
+#[cfg(test)]
+mod tests;
 mod transcript;
 
 pub use descriptors::{INTERFACE_GUID, WINDOWS_VENDOR_CODE, tether_descriptors, windows_descriptor_set};
@@ -19,13 +21,16 @@ use crate::phone::tether::binding::ShortCode;
 use crate::phone::tether::messages::{LogEntry, capability};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 /// Makes a private key of a kind, PKCS#8. It may take seconds; the phone calls it off its own task.
 pub type KeyMaker = Arc<dyn Fn(KeyKind) -> Zeroizing<Vec<u8>> + Send + Sync>;
+
+/// A factory chain, DER, leaf first, and the leaf's P-256 key as PKCS#8.
+pub type Factory = (Vec<Vec<u8>>, Zeroizing<Vec<u8>>);
 
 /// What a virtual phone is made of.
 #[derive(Clone)]
@@ -56,8 +61,8 @@ pub struct PhoneMaterial {
     pub max_installed_anchors: u8,
     /// The longest frame body it takes, bytes.
     pub max_body_bytes: u32,
-    /// Factory chain, leaf first, and its P-256 key as PKCS#8; without it the phone can only show a short code.
-    pub factory: Option<(Vec<Vec<u8>>, Zeroizing<Vec<u8>>)>,
+    /// Without it the phone can only show a short code.
+    pub factory: Option<Factory>,
     /// Trust anchors of the firmware, DER.
     pub anchors: Vec<Vec<u8>>,
     /// An identity from before.
@@ -161,6 +166,7 @@ pub(super) struct Inside {
     pub(super) light_until: Option<OffsetDateTime>,
     pub(super) times_lit: u32,
     pub(super) code: Option<ShortCode>,
+    pub(super) codes_shown: Vec<Instant>,
     pub(super) log: Vec<LogEntry>,
     pub(super) lies: Lies,
     pub(super) power: bool,
@@ -205,6 +211,7 @@ impl VirtualPhone {
             light_until: None,
             times_lit: 0,
             code: None,
+            codes_shown: Vec::new(),
             log: Vec::new(),
             lies: Lies::default(),
             power: true,

@@ -14,7 +14,7 @@ use minicbor::bytes::{ByteArray, ByteVec};
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SigningKey,
 };
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -23,6 +23,15 @@ type Refusal = (u16, String);
 
 /// How many hosts the phone remembers.
 const KNOWN_HOSTS: usize = 8;
+
+const MAX_USER_BYTES: usize = 255;
+/// X.520: ub-common-name.
+const MAX_COMMON_NAME_CHARACTERS: usize = 64;
+
+/// How many short codes are shown in [`CODES_WITHIN`]: somebody between who opens session after session until a code
+/// fits the one on the host's screen is stopped.
+const CODES: usize = 20;
+const CODES_WITHIN: Duration = Duration::from_secs(600);
 
 pub(super) fn ends_session(operation: &Operation) -> bool {
     matches!(operation, Operation::Leave {} | Operation::Restart {})
@@ -39,13 +48,13 @@ pub(super) async fn perform(phone: &VirtualPhone, peer: &mut Peer, operation: Op
     match result {
         Ok(answer) => Outcome::Done(answer),
         Err(Stop::Refused(number, text)) => Outcome::failed(number, text),
-        Err(Stop::Problem(number, problem)) => Outcome::Failed(number, problem),
+        Err(Stop::Problem(number, problem)) => Outcome::Failed(number, *problem),
     }
 }
 
 enum Stop {
     Refused(u16, String),
-    Problem(u16, Problem),
+    Problem(u16, Box<Problem>),
 }
 
 impl From<Refusal> for Stop {
@@ -249,6 +258,12 @@ fn show_code(inside: &mut Inside, peer: &mut Peer, nonce: &[u8; 32]) -> Result<V
     if peer.code_shown {
         return refuse(code::OUT_OF_ORDER, "the code of this session was shown already");
     }
+    let now = Instant::now();
+    inside.codes_shown.retain(|shown| now.duration_since(*shown) < CODES_WITHIN);
+    if inside.codes_shown.len() >= CODES {
+        return refuse(code::CODE_LATER, "too many short codes were shown; wait some minutes");
+    }
+    inside.codes_shown.push(now);
     peer.code_shown = true;
     inside.code = Some(ShortCode::new(&peer.handshake_hash, nonce, &peer.nonce));
     let revealed = if inside.lies.breaks_its_commitment { [0; 32] } else { peer.nonce };
@@ -279,7 +294,7 @@ fn consent(inside: &mut Inside, peer: &mut Peer, given: Option<String>) -> Resul
             inside.write_log("wrong administrator code over USB");
             let problem =
                 Problem { text: "wrong administrator code".into(), tries_left: Some(tries_left), pending: None };
-            return Err(Stop::Problem(code::WRONG_CODE, problem));
+            return Err(Stop::Problem(code::WRONG_CODE, problem.into()));
         }
     }
     memory.known_hosts.retain(|known| **known != peer.host_key);
@@ -288,6 +303,7 @@ fn consent(inside: &mut Inside, peer: &mut Peer, given: Option<String>) -> Resul
     memory.known_hosts.drain(..surplus);
     save(inside, &memory)?;
     peer.consented = true;
+    peer.agreed_here = true;
     peer.may_sign_handshake = true;
     let line = format!("host {} may set up this phone", peer.host_label);
     inside.write_log(line);
@@ -353,9 +369,12 @@ fn begin(
                 tries_left: None,
                 pending: Some(pending_map(pending, peer)),
             };
-            return Err(Stop::Problem(code::OTHER_PENDING, problem));
+            return Err(Stop::Problem(code::OTHER_PENDING, problem.into()));
         }
         None => {}
+    }
+    if user.len() > MAX_USER_BYTES {
+        return refuse(code::NOT_ACCEPTED, format!("a user has at most {MAX_USER_BYTES} bytes"));
     }
     if replaces.map(|fingerprint| *fingerprint) != current {
         return refuse(code::IDENTITY_CHANGED, "the identity in use is not the one that the host has seen");
@@ -387,7 +406,7 @@ fn own_pending(memory: &Memory, peer: &Peer, id: &[u8; 16]) -> Result<Pending, S
                 tries_left: None,
                 pending: Some(pending_map(pending, peer)),
             };
-            Err(Stop::Problem(code::OTHER_PENDING, problem))
+            Err(Stop::Problem(code::OTHER_PENDING, problem.into()))
         }
         Some(pending) if *pending.host == peer.host_key => Ok(pending.clone()),
         Some(_) => refuse(code::OUT_OF_ORDER, "another host began this transaction"),
@@ -442,11 +461,13 @@ async fn make_key(phone: &VirtualPhone, peer: &Peer, id: &[u8; 16], kind: u8) ->
     let Ok(pkcs8) = made else { return refuse(code::KEY_FAILED, "the key could not be made") };
     let key = StoredKey { kind, pkcs8: pkcs8.to_vec().into() };
     let made = KeyMade { key: key_id(&key)?.into(), took_ms: started.elapsed().as_millis() as u32 };
+    // A session before this one may have ended while its key was in the making: the first key stored is the key.
+    let mut stored = made.key;
     change_pending(&mut phone.lock(), peer, id, |pending| {
-        pending.key = Some(key);
+        stored = key_id(pending.key.get_or_insert(key))?.into();
         Ok(())
     })?;
-    answer(&made)
+    answer(&KeyMade { key: stored, ..made })
 }
 
 fn signing_request(
@@ -460,6 +481,12 @@ fn signing_request(
     let pending = own_pending(&inside.flash.read(), peer, id)?;
     if let Some(request) = &pending.request {
         return answer(&DerMap { der: request.clone() });
+    }
+    if common_name.chars().count() > MAX_COMMON_NAME_CHARACTERS {
+        return refuse(
+            code::NOT_ACCEPTED,
+            format!("a common name has at most {MAX_COMMON_NAME_CHARACTERS} characters"),
+        );
     }
     if hash != 0 {
         return refuse(code::HASH, "this phone signs with SHA-256 only");
@@ -569,6 +596,10 @@ fn commit(inside: &mut Inside, peer: &Peer, id: &[u8; 16]) -> Result<Vec<u8>, St
         return refuse(code::NOT_CHECKED, "what is staged was not checked, or the check was not good");
     };
     let fingerprint = (*Fingerprint::of(&leaf).as_bytes()).into();
+    let current = memory.identity.as_ref().map(|identity| *Fingerprint::of(&identity.leaf).as_bytes());
+    if pending.replaces.map(|fingerprint| *fingerprint) != current {
+        return refuse(code::IDENTITY_CHANGED, "the identity to be replaced is no longer in use");
+    }
     if inside.lies.commits_nothing {
         return answer(&Committed { fingerprint });
     }
@@ -586,8 +617,14 @@ fn abort(inside: &mut Inside, peer: &Peer, id: &[u8; 16]) -> Result<Vec<u8>, Sto
     changing(peer)?;
     let mut memory = inside.flash.read();
     match &memory.pending {
-        Some(pending) if *pending.id == *id => {}
-        _ => return nothing(),
+        Some(pending) if *pending.id != *id => return nothing(),
+        Some(pending) if *pending.host != peer.host_key && inside.material.consent != Consent::None => {
+            if !peer.agreed_here {
+                return refuse(code::CONSENT_NEEDED, "another host's transaction ends by consent in this session only");
+            }
+        }
+        Some(_) => {}
+        None => return nothing(),
     }
     memory.pending = None;
     save(inside, &memory)?;

@@ -16,6 +16,8 @@ mod standard;
 #[cfg(test)]
 mod tests;
 mod wire;
+#[cfg(test)]
+mod wire_tests;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,11 +1,9 @@
 //! One message and its answer over the bulk pipes, with deadlines (docs/tether-protocol.md, section 3).
 
-use super::frames::{
-    Frame, FrameError, FrameKind, HEADER_BYTES, MAX_BODY_BYTES, REQUEST_RESET, REQUEST_STATUS, STATUS_BYTES, Status,
-};
+use super::frames::{Frame, FrameError, FrameKind, HEADER_BYTES, MAX_BODY_BYTES, REQUEST_RESET};
 use super::messages::{self, Outcome};
 use crate::phone::{PhoneError, Step};
-use crate::usb::{ControlIn, ControlKind, ControlOut, EndpointKind, Link, Recipient, UsbError};
+use crate::usb::{ControlKind, ControlOut, EndpointKind, Link, Recipient, UsbError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -39,15 +37,7 @@ impl Exchange {
         let mut random = [0; 2];
         aws_lc_rs::rand::fill(&mut random).expect("the system gives random bytes");
         let epoch = u16::from_le_bytes(random).max(1);
-        let reset = ControlOut {
-            kind: ControlKind::Vendor,
-            recipient: Recipient::Interface,
-            request: REQUEST_RESET,
-            value: epoch,
-            index: link.interface().into(),
-            data: &[],
-        };
-        link.control_out(reset, CONTROL).await.map_err(usb(Step::Identify))?;
+        reset(&mut link, epoch).await.map_err(usb(Step::Identify))?;
         Ok(Self {
             link,
             output: output.address,
@@ -59,6 +49,12 @@ impl Exchange {
         })
     }
 
+    /// Ends the session without a message: a new epoch.
+    pub(super) async fn end(&mut self) -> Result<(), PhoneError> {
+        self.epoch = self.epoch.checked_add(1).unwrap_or(1);
+        reset(&mut self.link, self.epoch).await.map_err(usb(Step::Leave))
+    }
+
     /// The phone's longest frame body, bytes; longer ones are not sent.
     pub(super) fn limit(&mut self, max_body_bytes: u32) {
         self.max_body_bytes = MAX_BODY_BYTES.min(max_body_bytes as usize);
@@ -67,19 +63,6 @@ impl Exchange {
     /// The longest frame body that may be sent, bytes.
     pub(super) fn max_body_bytes(&self) -> usize {
         self.max_body_bytes
-    }
-
-    /// What the control pipe tells about the phone's end of the link; for a diagnosis, when the bulk pipes are silent.
-    pub(super) async fn status(&mut self) -> Result<Option<Status>, UsbError> {
-        let request = ControlIn {
-            kind: ControlKind::Vendor,
-            recipient: Recipient::Interface,
-            request: REQUEST_STATUS,
-            value: 0,
-            index: self.link.interface().into(),
-            length: STATUS_BYTES as u16,
-        };
-        Ok(Status::decode(&self.link.control_in(request, CONTROL).await?))
     }
 
     /// Messages with their answers so far.
@@ -145,6 +128,18 @@ impl Exchange {
     }
 }
 
+async fn reset(link: &mut Link, epoch: u16) -> Result<(), UsbError> {
+    let request = ControlOut {
+        kind: ControlKind::Vendor,
+        recipient: Recipient::Interface,
+        request: REQUEST_RESET,
+        value: epoch,
+        index: link.interface().into(),
+        data: &[],
+    };
+    link.control_out(request, CONTROL).await
+}
+
 fn usb(during: Step) -> impl FnOnce(UsbError) -> PhoneError {
     move |source| PhoneError::Usb { during, source }
 }
@@ -162,4 +157,25 @@ fn refused(body: &[u8], during: Step) -> PhoneError {
 /// A phone's words as they may stand on a terminal and in a log: one line, at most 200 characters.
 pub(super) fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_error_frame_is_a_refusal_or_a_broken_protocol(body in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let error = refused(&body, Step::Look);
+            let expected = matches!(error, PhoneError::Refused { .. } | PhoneError::Protocol { .. });
+            prop_assert!(expected);
+        }
+
+        #[test]
+        fn a_phones_words_are_one_short_line(text in any::<String>()) {
+            let shown = shown(&text);
+            prop_assert!(shown.chars().count() <= 200 && !shown.contains(char::is_control));
+        }
+    }
 }

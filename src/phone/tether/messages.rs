@@ -642,6 +642,7 @@ pub mod code {
     pub const WRONG_CODE: u16 = 34;
     pub const CODE_LOCKED: u16 = 35;
     pub const BROKEN_COMMITMENT: u16 = 36;
+    pub const CODE_LATER: u16 = 37;
     pub const OTHER_PENDING: u16 = 48;
     pub const UNKNOWN_TRANSACTION: u16 = 49;
     pub const IDENTITY_CHANGED: u16 = 50;

@@ -1,7 +1,8 @@
 //! The open Tether Device Protocol (docs/tether-protocol.md), in layers: [`frames`] and [`messages`] are bytes to types,
-//! [`session`] and [`binding`] the cryptography, [`exchange`] one message and its answer, this file the [`Driver`].
+//! [`session`] and [`binding`] the cryptography, `exchange` one message and its answer, this file the [`Driver`].
 
 pub mod binding;
+#[cfg(test)]
 mod examples;
 mod exchange;
 pub mod frames;
@@ -9,6 +10,8 @@ pub mod messages;
 mod proof;
 mod reading;
 pub mod session;
+#[cfg(test)]
+mod tests;
 
 pub use session::{HostKey, HostKeyError};
 
@@ -53,13 +56,25 @@ pub struct Tether {
     /// What the phone committed to, for the short code.
     commitment: [u8; 32],
     vouched: bool,
+    /// What the phone itself wants, whether it remembers this host or not.
+    asks_for_a_key: bool,
+    /// A pending transaction that another host began.
+    foreign: Option<TransactionId>,
 }
 
 impl Tether {
     /// Takes an open interface.
     pub async fn new(link: Link, host: Host) -> Result<Self, PhoneError> {
         let exchange = Exchange::start(link).await?;
-        Ok(Self { exchange, host, session: None, commitment: [0; 32], vouched: false })
+        Ok(Self {
+            exchange,
+            host,
+            session: None,
+            commitment: [0; 32],
+            vouched: false,
+            asks_for_a_key: false,
+            foreign: None,
+        })
     }
 
     /// Sends a request and gives the answers of all its operations; the first refusal is the error.
@@ -179,6 +194,7 @@ impl Driver for Tether {
         );
         self.commitment = *answer.commitment;
         self.vouched = authenticity.is_vouched();
+        self.asks_for_a_key = answer.identity.consent == 1;
         self.session = Some(session);
         Ok(Identified { identity, authenticity })
     }
@@ -192,7 +208,9 @@ impl Driver for Tether {
         let answers = self.request(&operations).await?;
         let state: State = read(&answers[0], Step::Look)?;
         let anchors = self.all_anchors(read(&answers[1], Step::Look)?).await?;
-        reading::state(state, anchors)
+        let state = reading::state(state, anchors)?;
+        self.foreign = state.pending.as_ref().filter(|pending| !pending.ours).map(|pending| pending.id);
+        Ok(state)
     }
 
     async fn read_certificate(&mut self, fingerprint: Fingerprint) -> Result<Certificate, PhoneError> {
@@ -233,6 +251,9 @@ impl Driver for Tether {
         let mut operations = Vec::new();
         if let Some(consent) = self.consent(&preparation.consent)? {
             operations.push((Step::Consent, consent));
+        } else if self.asks_for_a_key && preparation.gives_up.is_some() && preparation.gives_up == self.foreign {
+            // Another host's transaction is given up only by consent in this session, remembered or not.
+            operations.push((Step::Consent, Operation::Consent { code: None }));
         }
         let clock_set = preparation.set_clock.and_then(|offset| OffsetDateTime::now_utc().checked_add(offset));
         if let Some(time) = clock_set {
@@ -255,9 +276,7 @@ impl Driver for Tether {
         let request: DerMap = read(request, Step::SigningRequest)?;
         let request = SigningRequest::from_der(&request.der).map_err(PhoneError::Request)?;
         let expected = Expected { kind: preparation.key, common_name: &common_name };
-        request
-            .check(&expected)
-            .map_err(|error| PhoneError::Protocol { during: Step::SigningRequest, what: error.to_string() })?;
+        request.check(&expected).map_err(PhoneError::WrongRequest)?;
         if request.key_id().as_bytes() != &*made.key {
             let what = "its request holds another key than the one it made".into();
             return Err(PhoneError::Protocol { during: Step::SigningRequest, what });
@@ -291,11 +310,16 @@ impl Driver for Tether {
         trust: &ServerTrust,
     ) -> Result<(), PhoneError> {
         let id = (*transaction.as_bytes()).into();
-        let operations = [
+        let mut operations = vec![
             Self::staged(transaction, 0, leaf),
             Self::check(transaction, trust),
             (Step::Commit, Operation::Commit { id }),
         ];
+        let bytes: usize = operations.iter().map(|(_, operation)| messages::encode(operation).len()).sum();
+        if REQUEST_OVERHEAD + bytes + session::TAG_BYTES > self.exchange.max_body_bytes() {
+            self.request(&operations[..1]).await?;
+            operations.remove(0);
+        }
         // The phone itself refuses to commit what its check does not find good, so one exchange serves for all three.
         let answers = match self.request(&operations).await {
             Ok(answers) => answers,
@@ -306,11 +330,14 @@ impl Driver for Tether {
             }
             Err(error) => return Err(error),
         };
-        let checked: Checked = read(&answers[1], Step::Check)?;
+        let [.., checked, committed] = answers.as_slice() else {
+            return Err(PhoneError::Protocol { during: Step::Commit, what: "too few answers".into() });
+        };
+        let checked: Checked = read(checked, Step::Check)?;
         if checked.key != GOOD || checked.dates != GOOD || checked.user == BAD || checked.server == BAD {
             return Err(PhoneError::CheckBad(verdict_text(&checked)));
         }
-        let committed: messages::Committed = read(&answers[2], Step::Commit)?;
+        let committed: messages::Committed = read(committed, Step::Commit)?;
         if &*committed.fingerprint != leaf.fingerprint().as_bytes() {
             let what = "it says that it committed another certificate".into();
             return Err(PhoneError::Protocol { during: Step::Commit, what });
@@ -342,14 +369,15 @@ impl Driver for Tether {
     }
 
     async fn leave(&mut self, parting: Parting) -> Result<(), PhoneError> {
-        let before = match parting {
-            Parting::Leave => None,
-            Parting::SignIn => Some(Operation::SignIn {}),
-            Parting::Restart => Some(Operation::Restart {}),
+        let last = match parting {
+            Parting::Leave => {
+                self.session = None;
+                return self.exchange.end().await;
+            }
+            Parting::SignIn => Operation::SignIn {},
+            Parting::Restart => Operation::Restart {},
         };
-        let operations = before.into_iter().chain([Operation::Leave {}]);
-        let operations: Vec<_> = operations.map(|operation| (Step::Leave, operation)).collect();
-        self.request(&operations).await?;
+        self.request(&[(Step::Leave, last), (Step::Leave, Operation::Leave {})]).await?;
         self.session = None;
         Ok(())
     }

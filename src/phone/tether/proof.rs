@@ -99,7 +99,7 @@ pub(super) fn verify_possession(
     }
 }
 
-fn verifies(spki: &[u8], algorithm: u8, message: &[u8], signature: &[u8]) -> bool {
+pub(super) fn verifies(spki: &[u8], algorithm: u8, message: &[u8], signature: &[u8]) -> bool {
     let algorithm: &'static dyn VerificationAlgorithm = match algorithm {
         RSA_SHA256 => &RSA_PKCS1_2048_8192_SHA256,
         ECDSA_SHA256 => &ECDSA_P256_SHA256_ASN1,

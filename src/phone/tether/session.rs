@@ -10,6 +10,8 @@ use zeroize::Zeroizing;
 
 /// The longest plaintext of one sealed message: a Noise message less its tag.
 pub const MAX_PLAINTEXT_BYTES: usize = super::frames::MAX_BODY_BYTES - TAG_BYTES;
+/// The longest host label, characters.
+const HOST_LABEL_CHARACTERS: usize = 32;
 /// What sealing adds.
 pub const TAG_BYTES: usize = 16;
 
@@ -38,6 +40,12 @@ impl HostKey {
         let mut key = Zeroizing::new([0; 32]);
         aws_lc_rs::rand::fill(key.as_mut_slice()).expect("the system gives random bytes");
         Self(key)
+    }
+
+    /// A key that everybody knows, for the worked examples of the protocol's page.
+    #[cfg(test)]
+    pub(super) fn known(key: [u8; 32]) -> Self {
+        Self(Zeroizing::new(key))
     }
 
     /// The key in `path`, made on first use, readable by its owner alone.
@@ -139,7 +147,8 @@ impl Opening {
     /// Ends the handshake; the second value is the body to send. `nonce` is the host's part of the short code.
     pub fn open(mut self, host_label: &str, nonce: [u8; 32]) -> Result<(Session, Vec<u8>), SessionError> {
         let commitment = binding::commitment(Side::Host, &nonce).into();
-        let payload = messages::encode(&Open { host_label: host_label.to_owned(), commitment });
+        let host_label = host_label.chars().take(HOST_LABEL_CHARACTERS).collect();
+        let payload = messages::encode(&Open { host_label, commitment });
         let body = write_handshake(&mut self.noise, &payload)?;
         let handshake_hash = hash_of(&self.noise);
         let transport = self.noise.into_transport_mode().map_err(|_| SessionError::Handshake)?;
