@@ -23,13 +23,15 @@ const DRIVERS: &str = "TETHERCERT_DRIVERS";
 const LEDGER: &str = "TETHERCERT_LEDGER";
 /// Where `--certprov-url` is looked for when it is not given.
 const CERTPROV_URL: &str = "TETHERCERT_CERTPROV_URL";
+/// Where `--usbip` is looked for when it is not given.
+const USBIP: &str = "TETHERCERT_USBIP";
 /// The lab's pool as the screen names it. It resolves nowhere: the embedded lab says where it is.
 const LAB_HOST: &str = "web.contoso.example";
 
 /// Where phones are looked for.
 #[derive(Args, Debug, Default)]
 pub(crate) struct BusArgs {
-    /// USB/IP server to look at instead of this computer's USB
+    /// USB/IP server to look at instead of this computer's USB [env: TETHERCERT_USBIP]
     #[arg(long, help_heading = "Phone", value_name = "HOST:PORT")]
     pub(crate) usbip: Option<UsbIpHost>,
     /// Folder with further phone definitions; may be repeated [env: TETHERCERT_DRIVERS]
@@ -155,10 +157,12 @@ impl Bench {
         }
         folders.extend(lab.as_ref().map(Lab::drivers));
         let definitions = Definitions::load(Definitions::user_folder().as_deref(), &folders)?;
-        let (usb, lab_phones) = match (&lab, &bus.usbip) {
-            (Some(lab), _) => (Usb::usbip(lab.usbip().into()), true),
-            (None, Some(host)) => (Usb::usbip(host.clone()), is_loopback(host.host())),
-            (None, None) => (Usb::system(), false),
+        let (usb, lab_phones) = match &lab {
+            Some(lab) => (Usb::usbip(lab.usbip().into()), true),
+            None => match usbip_host(bus)? {
+                Some(host) => (Usb::usbip(host.clone()), is_loopback(host.host())),
+                None => (Usb::system(), false),
+            },
         };
         let host_key = match key {
             HostKeyFrom::Nowhere => HostKey::ephemeral(),
@@ -215,6 +219,21 @@ fn lab_pool(lab: &Lab) -> Result<ChosenPool, CliError> {
 /// The pool that this computer is set up for.
 pub(crate) fn configured_pool() -> Option<String> {
     std::env::var(CERTPROV_URL).ok().filter(|url| !url.is_empty())
+}
+
+/// The USB/IP server that is given, else the one that this computer is set up for.
+pub(crate) fn usbip_host(bus: &BusArgs) -> Result<Option<UsbIpHost>, CliError> {
+    let set_up = || std::env::var(USBIP).ok().filter(|host| !host.is_empty());
+    match (&bus.usbip, set_up()) {
+        (Some(host), _) => Ok(Some(host.clone())),
+        (None, None) => Ok(None),
+        (None, Some(text)) => match text.parse() {
+            Ok(host) => Ok(Some(host)),
+            Err(error) => {
+                Err(CliError::usage(format!("{USBIP} is wrong: {error}"), format!("correct or unset {USBIP}")))
+            }
+        },
+    }
 }
 
 /// The ledger that is given, else the usual one.

@@ -18,7 +18,12 @@ struct OverviewLine {
 pub(crate) async fn run(screen: &Screen) -> Result<Exit, CliError> {
     let bench = Bench::to_list(&BusArgs::default(), screen).await?;
     let found = match bench.finder.list().await {
-        Ok(found) => found,
+        Ok(found) => {
+            if found.is_empty() {
+                list::nothing(screen);
+            }
+            found
+        }
         // A computer without USB can still show the lab, or use another one's.
         Err(error @ UsbError::NoUsb { .. }) => {
             screen.line("phone", &format!("{error}: {}", error.next_step()));

@@ -102,7 +102,8 @@ pub(crate) async fn outcome(
         operator::show_plan(plan, screen);
     }
     screen.json("outcome", &line(outcome, user, job, &end, spent));
-    screen.columns(end.tone, &word(end.word), &last_words(outcome, job, spent));
+    let label = format!("{:12}{:>6}  ", end.word, took(spent.took));
+    screen.columns(end.tone, &label, &last_words(outcome, job));
     end.exit
 }
 
@@ -118,12 +119,7 @@ pub(crate) fn not_begun(error: &CliError, user: Option<&SipAddress>, screen: &Sc
         ..OutcomeLine::default()
     };
     screen.json("outcome", &line);
-    screen.columns(Tone::Bad, &word("not done"), "nothing was begun, nothing was changed");
-}
-
-/// The first word of the last line; most fit where the labels are.
-fn word(word: &str) -> String {
-    if word.len() < 8 { format!("{word:8}") } else { format!("{word}  ") }
+    screen.columns(Tone::Bad, "not done  ", "nothing was begun, nothing was changed");
 }
 
 fn end(outcome: &Outcome) -> (Option<JobNumber>, End) {
@@ -178,10 +174,9 @@ fn whole(error: &ProvisionError) -> String {
     std::iter::once(error.to_string()).chain(causes(error)).collect::<Vec<_>>().join(": ")
 }
 
-/// The last line for people: how long, which job, and what to do with the cable.
-fn last_words(outcome: &Outcome, job: Option<JobNumber>, spent: &Spent) -> String {
-    let mut parts = vec![took(spent.took)];
-    parts.extend(job.map(|job| format!("job {job}")));
+/// The last line for people: which job, how it stands, and what to do with the cable.
+fn last_words(outcome: &Outcome, job: Option<JobNumber>) -> String {
+    let mut parts: Vec<String> = job.map(|job| format!("job {job}")).into_iter().collect();
     match outcome {
         Outcome::Done(receipt) => {
             if receipt.unchanged {
