@@ -69,8 +69,7 @@ fn card(lab: &Lab, ready: &Ready, screen: &Screen) {
 
 /// A command to copy, with its lines continued.
 fn command(screen: &Screen, name: &str, options: &[String]) {
-    screen.command(&format!(
-        "tethercert {name} \\\n{}",
-        options.iter().map(|o| format!("    {o}")).collect::<Vec<_>>().join(" \\\n")
-    ));
+    // As this program was called, since a fresh build is in no search path.
+    let program = std::env::args().next().unwrap_or_else(|| "tethercert".to_owned());
+    screen.command(&format!("{program} {name} \\\n  {}", options.join(" \\\n  ")));
 }

@@ -7,6 +7,7 @@ use super::screen::{Screen, Tone};
 use super::text::{dotted, moment};
 use clap::{Args as ClapArgs, Subcommand};
 use serde::Serialize;
+use serde_json::Value;
 use std::path::PathBuf;
 use tethercert::credential::Fingerprint;
 use tethercert::ledger::{Filter, JobNumber, JobSummary, Ledger, Outcome, Record};
@@ -42,6 +43,9 @@ struct File {
     #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
 }
+
+/// What is in an event and says nothing to a person: whole structures in base64.
+const FOR_PROGRAMS: [&str; 3] = ["certificate", "signing_request", "publication"];
 
 /// One job of `--json`.
 #[derive(Serialize)]
@@ -160,15 +164,22 @@ fn event_text(record: &Record) -> String {
     let value = serde_json::to_value(record).unwrap_or_default();
     let text = |key: &str| value.get(key).and_then(|it| it.as_str()).unwrap_or_default().to_owned();
     let body = value.get("body").and_then(|body| body.as_object()).cloned().unwrap_or_default();
-    let shown =
-        body.iter().filter(|(key, _)| !matches!(key.as_str(), "certificate" | "signing_request" | "publication"));
-    let fields: Vec<String> = shown
-        .map(|(key, value)| match value.as_str() {
-            Some(text) => format!("{key} {text}"),
-            None => format!("{key} {value}"),
-        })
-        .collect();
+    let shown = body.iter().filter(|(key, value)| !value.is_null() && !FOR_PROGRAMS.contains(&key.as_str()));
+    let fields: Vec<String> = shown.map(|(key, value)| format!("{} {}", key.replace('_', " "), short(value))).collect();
     dotted(&[moment(record.time), text("standing"), text("kind").replace('_', " "), fields.join(", ")])
+}
+
+/// A value for a person: names as they are, fingerprints and ids by their beginning.
+fn short(value: &Value) -> String {
+    match value {
+        Value::String(text) if text.len() >= 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            format!("{}…", &text[..8])
+        }
+        Value::String(text) => text.clone(),
+        Value::Array(values) if values.is_empty() => "none".to_owned(),
+        Value::Array(values) => values.iter().map(short).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
 }
 
 async fn verify(ledger: &Ledger, screen: &Screen) -> Result<Exit, CliError> {

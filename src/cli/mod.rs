@@ -31,7 +31,7 @@ use screen::Screen;
 #[derive(Parser, Debug)]
 #[command(version, after_help = AFTER)]
 pub(crate) struct Cli {
-    /// Write one JSON object per line to stdout, and nothing else there
+    /// Write one JSON object per line to stdout, nothing else there, and ask nothing
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -39,9 +39,14 @@ pub(crate) struct Cli {
 }
 
 const AFTER: &str = "\
-Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 some failed, 5 outcome unknown (repeat the command),
-6 refused by policy, 7 temporary (repeat later), 8 needs a person.
-TETHERCERT_LOG=debug shows what happens underneath; NO_COLOR=1 is honoured.";
+Exit codes:
+  0 done          3 not found                    6 refused by policy
+  1 failed        4 some failed                  7 temporary: repeat later
+  2 usage         5 unknown: repeat the command  8 needs a person
+
+Environment: TETHERCERT_CERTPROV_URL, TETHERCERT_DRIVERS, TETHERCERT_LEDGER and
+TETHERCERT_USBIP stand for their options; TETHERCERT_LOG=debug shows what happens
+underneath; NO_COLOR is honoured.";
 
 #[derive(Subcommand, Debug)]
 enum Command {

@@ -66,7 +66,9 @@ impl Console {
                 let mut line = String::new();
                 io::stdin().lock().read_line(&mut line).ok().filter(|read| *read > 0).map(|_| line)
             });
-            let Some(line) = line.await.flatten() else { break Answer::Nobody };
+            let line = line.await.flatten();
+            self.screen.answered(line.is_some());
+            let Some(line) = line else { break Answer::Nobody };
             match line.trim().to_ascii_lowercase().as_str() {
                 "" => break default,
                 "y" | "yes" => break Answer::Yes,
@@ -175,7 +177,7 @@ pub(crate) fn in_use(in_use: Option<&IdentityInUse>) -> String {
     }
 }
 
-/// What is about to be done, or would be.
+/// What would be done.
 pub(crate) fn show_plan(plan: &Plan, screen: &Screen) {
     screen.json("event", &Event::Plan(plan.clone()));
     screen.line("plan", &plan_text(plan));
@@ -209,13 +211,14 @@ fn restore_echo() {
 
 impl Operator for Console {
     fn event(&mut self, event: Event) {
-        if let Event::Plan(plan) = &event {
-            return show_plan(plan, &self.screen);
-        }
         self.screen.json("event", &event);
         match &event {
             Event::Phone(seen) => self.phone(seen),
             Event::Pool(pool) => self.pool(pool),
+            // What is added is told by the steps.
+            Event::Plan(plan) if plan.nothing_to_do || plan.replaces.is_some() => {
+                self.screen.line("plan", &plan_text(plan));
+            }
             Event::Plan(_) => {}
             Event::Resuming { already } => self.screen.line("resumes", &format!("an earlier job: {already}")),
             Event::StepBegan { step, waiting } => {
@@ -253,7 +256,7 @@ impl Operator for Console {
         if let Some(lab) = self.lab.clone() {
             return Ok(match &self.answers.sign_in {
                 SignInAnswer::Ntlm { .. } => {
-                    self.lab_answers(&format!("password for {}, sent only to {host}:", lab.login), "••••••••");
+                    self.lab_answers(&format!("Password for {}, sent only to {host}:", lab.login), "••••••••");
                     SignIn::Ntlm { login: lab.login, password: lab.password }
                 }
                 SignInAnswer::Pin { .. } => {

@@ -16,8 +16,8 @@ use tethercert::credential::SipAddress;
 use tethercert::lab::Lab;
 use tethercert::lab::web_services::User;
 use tethercert::ledger::Ledger;
-use tethercert::phone::{Driver, Parting};
-use tethercert::provision::{Job, Stop, provision};
+use tethercert::phone::{Driver, Found, Parting, Phone};
+use tethercert::provision::{Job, ProvisionError, Stop, provision};
 
 /// Enrol a user for one phone and install the certificate with the trust it needs
 ///
@@ -132,14 +132,12 @@ async fn job(args: &Args, screen: &Screen) -> Result<Exit, CliError> {
 
     let started = Instant::now();
     if bench.lab.is_some() {
-        screen.columns(
-            Tone::Plain,
-            "",
-            "a virtual phone and Web Services inside this command; nothing real is touched",
-        );
+        screen.columns(Tone::Plain, "", "a virtual phone and Web Services inside this command, nothing real");
     }
-    let found = bench.pick(args.phone.device.as_ref()).await?;
-    let mut phone = bench.finder.open(&found).await?;
+    let (found, mut phone) = tokio::select! {
+        opened = open(&bench, args) => opened?,
+        () = stop.asked() => return Err(ProvisionError::Stopped.into()),
+    };
     let job = Job {
         user: user.clone(),
         dry_run: args.dry_run,
@@ -171,6 +169,12 @@ async fn job(args: &Args, screen: &Screen) -> Result<Exit, CliError> {
     let exit = report::outcome(&outcome, &user, &spent, &ledger, screen).await;
     ledger.close().await;
     Ok(exit)
+}
+
+async fn open(bench: &Bench, args: &Args) -> Result<(Found, Phone), CliError> {
+    let found = bench.pick(args.phone.device.as_ref()).await?;
+    let phone = bench.finder.open(&found).await?;
+    Ok((found, phone))
 }
 
 fn no_pool() -> CliError {

@@ -31,6 +31,8 @@ struct Inner {
     lab: AtomicBool,
     width: usize,
     spinner: Mutex<Option<ProgressBar>>,
+    /// A question stands on the last line.
+    asking: AtomicBool,
 }
 
 /// How a word is meant. Colour repeats it and never says it alone.
@@ -66,7 +68,8 @@ impl Screen {
     pub(crate) fn new(json: bool) -> Self {
         let columns = if io::stdout().is_terminal() { columns() } else { None };
         let width = columns.unwrap_or(USUAL).clamp(40, WIDEST);
-        Self(Arc::new(Inner { json, lab: AtomicBool::new(false), width, spinner: Mutex::new(None) }))
+        let (lab, asking) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self(Arc::new(Inner { json, lab, width, spinner: Mutex::new(None), asking }))
     }
 
     /// From here on every line says that it is about a lab.
@@ -189,6 +192,7 @@ impl Screen {
     }
 
     fn told(&self, tone: Tone, label: &str, text: &str) {
+        self.answered(false);
         let indent = label.chars().count();
         let lines = wrap(&tame(text), self.room().saturating_sub(indent).max(20));
         self.aside(|| {
@@ -204,8 +208,18 @@ impl Screen {
     /// A question at the end of the group, without a line's end.
     pub(crate) fn question(&self, text: &str) {
         self.stop_spinner();
+        let lines = wrap(&tame(text), self.room().saturating_sub(LABEL + 4).max(20));
+        let head = format!("{}{}", self.mark(), " ".repeat(LABEL));
         let mut stderr = anstream::stderr().lock();
-        let _ = write!(stderr, "{}{}{text} ", self.mark(), " ".repeat(LABEL)).and_then(|()| stderr.flush());
+        let _ = write!(stderr, "{head}{} ", lines.join(&format!("\n{head}"))).and_then(|()| stderr.flush());
+        self.0.asking.store(true, Ordering::Relaxed);
+    }
+
+    /// The question has its answer, and with it its line's end; or it is left without.
+    pub(crate) fn answered(&self, answered: bool) {
+        if self.0.asking.swap(false, Ordering::Relaxed) && !answered {
+            let _ = writeln!(anstream::stderr().lock());
+        }
     }
 
     /// The head of a question that something else prints.
@@ -219,7 +233,7 @@ impl Screen {
             return;
         }
         let bar = ProgressBar::new_spinner().with_message(tame(&text));
-        let template = format!("{}{{spinner}} {{wide_msg}} {{elapsed}}", self.mark());
+        let template = format!("{}{{spinner}} {{msg}} {{elapsed}}", self.mark());
         bar.set_style(ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_spinner()));
         bar.enable_steady_tick(Duration::from_millis(100));
         if let Some(old) = self.spinner().replace(bar) {

@@ -53,7 +53,7 @@ pub async fn provision<D: Driver, E: Enrolment, O: Operator>(
     let ended = story.tell(phone, service).await;
     let Story { steps, already, committed_to_roll_on, .. } = story;
     match ended {
-        Ok(Ended::Planned(plan)) => Outcome::Planned(plan),
+        Ok(Ended::Planned(plan)) => Outcome::Planned(*plan),
         Ok(Ended::Done(done)) => {
             let took = steps.iter().map(|step| step.took).sum();
             Outcome::Done(Box::new(Receipt { job: number, steps, took, ..*done }))
@@ -80,7 +80,7 @@ impl Record<'_> {
 }
 
 enum Ended {
-    Planned(Plan),
+    Planned(Box<Plan>),
     Done(Box<Receipt>),
 }
 
@@ -147,7 +147,7 @@ impl<O: Operator> Story<'_, O> {
         let planned = self.plan(met, phone, service).await?;
         if self.job.dry_run {
             let nothing_to_do = self.already_installed(&planned).await?.is_some();
-            return Ok(Ended::Planned(self.plan_of(&planned, nothing_to_do)));
+            return Ok(Ended::Planned(Box::new(self.plan_of(&planned, nothing_to_do))));
         }
         if let Some(unchanged) = self.already_done(&planned, phone).await? {
             return Ok(Ended::Done(Box::new(unchanged)));
@@ -341,8 +341,10 @@ impl<O: Operator> Story<'_, O> {
         let labels = |certificates: &[Certificate]| certificates.iter().map(Certificate::label).collect();
         let state = &planned.met.state;
         let mut stays = Vec::new();
-        if !state.anchors.is_empty() {
-            stays.push(format!("{} trust anchors", state.anchors.len()));
+        match state.anchors.len() {
+            0 => {}
+            1 => stays.push("1 trust anchor".into()),
+            several => stays.push(format!("{several} trust anchors")),
         }
         if planned.set_clock.is_none() {
             stays.push("the clock".into());
@@ -441,7 +443,7 @@ impl<O: Operator> Story<'_, O> {
         let ticket = self.until_stopped(service.sign_in(&self.job.user, &credential)).await??;
         let (user, expires) = (ticket.user().clone(), ticket.expires());
         self.record.write(ledger::Event::TicketIssued { user, expires, server: Some(host) }).await?;
-        self.done(Stage::SignIn, format!("web ticket for {}, until {}", ticket.user(), time_of_day(expires)), started);
+        self.done(Stage::SignIn, format!("ticket for {} until {}", ticket.user(), time_of_day(expires)), started);
         Ok((credential, ticket))
     }
 
@@ -483,6 +485,10 @@ impl<O: Operator> Story<'_, O> {
         let user = self.job.user.clone();
         self.record.write(ledger::Event::TransactionBegun { transaction: id, device, user }).await?;
 
+        if self.already.is_none() {
+            let clock = if planned.set_clock.is_some() { " and perhaps the right time" } else { "" };
+            self.already = Some(format!("the phone keeps its old identity; it has begun a key{clock}"));
+        }
         let started = self.began(Stage::Request, "the phone makes its key");
         let prepared = match self.until_stopped(phone.prepare(&preparation)).await? {
             Ok(prepared) => prepared,
@@ -513,9 +519,11 @@ impl<O: Operator> Story<'_, O> {
             })
             .await?;
         self.done(Stage::Clock, clock, Instant::now());
-        let made = match prepared.key_took {
-            Duration::ZERO => format!("{} key of the phone, made before", planned.key),
-            _ => format!("{} made in the phone", planned.key),
+        // A phone that has its keys ready makes one in no time: only a transaction found again has one from before.
+        let found_again = met.state.pending.as_ref().is_some_and(|pending| pending.id == id);
+        let made = match found_again && prepared.key_took.is_zero() {
+            true => format!("{} key of the phone, made before", planned.key),
+            false => format!("{} made in the phone", planned.key),
         };
         self.done(Stage::Request, made, started);
 
@@ -609,7 +617,8 @@ impl<O: Operator> Story<'_, O> {
                 server: published.server.clone(),
             })
             .await?;
-        let days = (leaf.not_after() - self.service_time(&ready.planned.survey)).whole_days();
+        let life = leaf.not_after() - self.service_time(&ready.planned.survey);
+        let days = (life + time::Duration::hours(12)).whole_days();
         let by = published.server.as_deref().map(|server| format!(" by {server}")).unwrap_or_default();
         let text = format!("{}{by}, until {} ({days} days)", leaf.fingerprint().short(), date(leaf.not_after()));
         self.done(Stage::Publish, text, started);
@@ -693,7 +702,7 @@ impl<O: Operator> Story<'_, O> {
                 user: verified.user().clone(),
             })
             .await?;
-        self.done(Stage::Proof, "phone signed our challenge; certificate and chain read back equal".into(), started);
+        self.done(Stage::Proof, "signed our challenge; what it holds reads back equal".into(), started);
         Ok(())
     }
 
@@ -775,5 +784,6 @@ fn date(time: OffsetDateTime) -> String {
 }
 
 fn time_of_day(time: OffsetDateTime) -> String {
-    time.format(format_description!("[year]-[month]-[day] [hour]:[minute] UTC")).unwrap_or_default()
+    let time = time.to_offset(time::UtcOffset::UTC);
+    time.format(format_description!("[hour]:[minute] UTC")).unwrap_or_default()
 }
