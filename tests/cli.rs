@@ -419,3 +419,58 @@ fn a_dry_run_is_in_the_ledger_and_changes_nothing() {
     assert_eq!((&job["dry_run"], &job["exit_code"]), (&true.into(), &0.into()));
     assert_eq!(lab.lab.phone().flash_steps(), 0);
 }
+
+#[test]
+fn a_lost_answer_is_called_unknown_and_the_same_command_finds_out() {
+    let lab = TestLab::start(1, |_| {});
+    let tool = Tool::new();
+    lab.lab.web().faults().answer_lost = 2;
+    let arguments = lab.script(&["--password-file", path(&lab.ready.users[0].password_file)]);
+    let unknown = tool.run(&arguments);
+    snapshot("unknown", &unknown.whole());
+    assert_eq!(unknown.code, 5);
+    let again = tool.run(&arguments);
+    assert_eq!(again.code, 0, "{}", again.whole());
+    snapshot("unknown and again", &again.whole());
+    let jobs = tool.run(&["ledger", "show", "--json"]).lines();
+    let ends: Vec<_> = jobs.iter().map(|job| (job["outcome"].clone(), job["exit_code"].clone())).collect();
+    assert_eq!(ends, [("unknown".into(), 5.into()), ("done".into(), 0.into())]);
+    snapshot("ledger show", &tool.run(&["ledger", "show"]).whole());
+    let events = tool.run(&["ledger", "show", "--job", "2"]).stdout;
+    assert!(["publish intended", "published", "committed", "proved", "job ended"].iter().all(|it| events.contains(it)));
+    assert_eq!(tool.run(&["ledger", "show", "--job", "3"]).code, 2);
+}
+
+#[test]
+fn another_user_is_replaced_only_when_it_was_said() {
+    let lab = TestLab::start(1, |_| {});
+    let tool = Tool::new();
+    let alice = lab.script(&["--password-file", path(&lab.ready.users[0].password_file)]);
+    // A secret may come through a file descriptor.
+    let line = format!("exec \"$0\" \"$@\" --password-file /dev/fd/3 3< {}", alice[alice.len() - 1]);
+    let program = env!("CARGO_BIN_EXE_tethercert");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &line, program]).args(&alice[..alice.len() - 2]).env("HOME", tool.home.path());
+    assert!(shell.output().unwrap().status.success());
+
+    let bob = &lab.ready.users[1];
+    let mut arguments = alice;
+    for (option, value) in [("--user", bob.user.as_str()), ("--login", &bob.login)] {
+        let at = arguments.iter().position(|argument| *argument == option).unwrap();
+        arguments[at + 1] = value;
+    }
+    *arguments.last_mut().unwrap() = path(&bob.password_file);
+    snapshot("another user", &tool.run(&arguments).whole());
+    let replaced = tool.run(&[&arguments[..], &["--replace", "--json"]].concat());
+    assert_eq!((replaced.code, &replaced.last()["user"]), (0, &bob.user.as_str().into()), "{}", replaced.whole());
+}
+
+#[test]
+fn a_phone_that_nothing_vouches_for_is_called_so_and_may_be_refused() {
+    let lab = TestLab::start(1, |material| material.factory = None);
+    let tool = Tool::new();
+    let ran =
+        tool.run(&lab.script(&["--require-authentic", "--password-file", path(&lab.ready.users[0].password_file)]));
+    snapshot("unauthenticated", &ran.whole());
+    assert_eq!(ran.code, 6);
+}

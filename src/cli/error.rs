@@ -115,7 +115,8 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> Vec<String> {
     let mut last = error.to_string();
     let mut below = error.source();
     while let Some(cause) = below {
-        let text = cause.to_string();
+        // A library's link into its own manual helps nobody at a desk.
+        let text = cause.to_string().split(": https://docs.rs/").next().unwrap_or_default().to_owned();
         if !last.ends_with(&text) {
             causes.push(text.clone());
         }

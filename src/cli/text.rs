@@ -55,25 +55,27 @@ pub(crate) fn tame(text: &str) -> String {
     })
 }
 
-/// The words of `text` in lines of at most `width` characters; a longer word stands alone.
+/// The words of `text` in lines of at most `width` characters; a longer word stands alone. A dot stays with what it ends.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
+    let mut words = text.split(' ').filter(|word| !word.is_empty()).peekable();
+    while let Some(word) = words.next() {
+        let dot = if words.next_if_eq(&"·").is_some() { " ·" } else { "" };
         let line = lines.last_mut().expect("there is always a line");
         let length = line.chars().count();
-        if length == 0 {
-            line.push_str(word);
-        } else if length + 1 + word.chars().count() <= width {
+        if length > 0 && length + 1 + word.chars().count() + dot.chars().count() <= width {
             line.push(' ');
-            line.push_str(word);
-        } else {
-            lines.push(word.to_owned());
+        } else if length > 0 {
+            lines.push(String::new());
         }
+        let line = lines.last_mut().expect("there is always a line");
+        line.push_str(word);
+        line.push_str(dot);
     }
     lines
 }
 
-/// The parts of a line with a dot between; a part is never torn from its dot.
+/// The parts of a line with a dot between.
 pub(crate) fn dotted<S: AsRef<str>>(parts: &[S]) -> String {
     let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).filter(|part| !part.is_empty()).collect();
     parts.join(" · ")
@@ -87,6 +89,8 @@ mod tests {
     fn a_line_is_broken_between_words_and_a_long_word_stays_whole() {
         assert_eq!(wrap("plug the phone in", 8), ["plug the", "phone in"]);
         assert_eq!(wrap("see https://web.contoso.example/x now", 10), ["see", "https://web.contoso.example/x", "now"]);
+        assert_eq!(wrap("port 1-4 · Acme", 10), ["port 1-4 ·", "Acme"]);
+        assert_eq!(wrap("port 1-4 · Acme", 9), ["port", "1-4 ·", "Acme"]);
         assert_eq!(wrap("", 10), [""]);
     }
 
