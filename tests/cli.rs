@@ -209,6 +209,10 @@ fn a_lab_shows_the_whole_program_and_says_so_on_every_line() {
     assert!(ran.lines().iter().all(|line| line["lab"] == true && line["schema"] == 1));
     assert_eq!(ran.last()["type"], "outcome");
     snapshot("provision --lab --json", &ran.whole());
+    let ran = tool.run(&["provision", "--lab", "--json", "--auth", "pin", "--user", "bob@contoso.example"]);
+    assert_eq!((ran.code, &ran.last()["cost"]["https_requests"]), (0, &4.into()), "{}", ran.whole());
+    let ran = tool.run(&["identify", "--lab", "--json", "--seconds", "0"]);
+    assert_eq!((ran.code, &ran.last()["type"]), (0, &"identified".into()), "{}", ran.whole());
     assert!(tool.files().is_empty(), "the embedded lab leaves nothing behind");
 }
 
@@ -225,6 +229,7 @@ fn the_embedded_lab_refuses_what_is_real() {
     ] {
         let ran = tool.run(&["provision", "--lab", "--json", real[0], real[1]]);
         assert_eq!((ran.code, &ran.last()["exit_code"]), (6, &Value::from(6)), "{real:?}");
+        assert!(ran.lines().iter().all(|line| line["lab"] == true));
     }
     let ran = tool.run(&["provision", "--lab", "--certprov-url", "https://web.contoso.example/x"]);
     snapshot("lab with a real pool", &ran.whole());
@@ -368,6 +373,8 @@ fn scripts_provision_twice_verify_and_read_the_ledger_and_no_secret_is_anywhere(
         assert!(!contains(&command_line, &secret) && !contains(&tool.files(), &secret));
     }
     assert!(log.contains("TRACE"), "the log was on");
+    let ntlm_messages = log.lines().find(|line| line.contains("TRACE") && line.contains("sspi"));
+    assert_eq!(ntlm_messages, None);
     signal(&lab, "TERM");
     assert_eq!(lab.wait().unwrap().code(), Some(0));
     assert!(!PathBuf::from(anchor).exists(), "the lab takes its files with it");

@@ -136,6 +136,7 @@ impl Bench {
     /// For a command that needs a phone.
     pub(crate) async fn for_a_phone(args: &PhoneArgs, screen: &Screen) -> Result<Self, CliError> {
         if args.bus.lab {
+            screen.mark_lab();
             refuse_in_lab(args.host_key.is_some(), "--host-key")?;
             refuse_in_lab(matches!(args.device, Some(Selector::Port(_))), "--device port:…")?;
         }
@@ -144,8 +145,8 @@ impl Bench {
 
     async fn open(bus: &BusArgs, key: HostKeyFrom<'_>, screen: &Screen) -> Result<Self, CliError> {
         if bus.lab {
-            refuse_in_lab(bus.usbip.is_some(), "--usbip")?;
             screen.mark_lab();
+            refuse_in_lab(bus.usbip.is_some(), "--usbip")?;
         }
         let lab = match bus.lab {
             true => Some(Lab::start(&LabOptions::default()).await.map_err(CliError::Lab)?),

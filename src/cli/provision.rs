@@ -41,7 +41,7 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "User", value_name = "FILE")]
     password_file: Option<PathBuf>,
     /// Phone number or extension that goes with the PIN
-    #[arg(long, help_heading = "User", value_name = "NUMBER", required_if_eq("auth", "pin"))]
+    #[arg(long, help_heading = "User", value_name = "NUMBER")]
     phone_number: Option<String>,
     /// File whose first line is the PIN [default: asked at the terminal]
     #[arg(long, help_heading = "User", value_name = "FILE")]
@@ -116,13 +116,16 @@ pub(crate) async fn run(args: Args, screen: &Screen) -> Exit {
 async fn job(args: &Args, screen: &Screen) -> Result<Exit, CliError> {
     let stop = Stop::default();
     stop_on_signals(stop.clone(), screen.clone())?;
+    if args.phone.bus.lab {
+        screen.mark_lab();
+    }
     refuse_real_in_lab(args)?;
     let bench = Bench::for_a_phone(&args.phone, screen).await?;
     let chosen = bench.pool(&args.pool)?.ok_or_else(no_pool)?;
-    refuse_mixed_worlds(&bench, &chosen)?;
     if chosen.lab {
         screen.mark_lab();
     }
+    refuse_mixed_worlds(&bench, &chosen)?;
     let (user, lab_user) = user(args, bench.lab.as_ref())?;
     let answers = answers(args, &user)?;
     let ledger = match &bench.lab {
@@ -192,6 +195,7 @@ fn refuse_real_in_lab(args: &Args) -> Result<(), CliError> {
     refuse_in_lab(args.ledger.is_some(), "--ledger")?;
     refuse_in_lab(args.login.is_some(), "--login")?;
     refuse_in_lab(args.password_file.is_some(), "--password-file")?;
+    refuse_in_lab(args.phone_number.is_some(), "--phone-number")?;
     refuse_in_lab(args.pin_file.is_some(), "--pin-file")?;
     refuse_in_lab(args.admin_code_file.is_some(), "--admin-code-file")?;
     // The same for the pool, before a lab is started for nothing.
@@ -238,7 +242,14 @@ fn answers(args: &Args, user: &SipAddress) -> Result<Answers, CliError> {
             SignInAnswer::Ntlm { login, password }
         }
         Auth::Pin => {
-            let number = args.phone_number.clone().unwrap_or_default();
+            let number = match (&args.phone_number, args.phone.bus.lab) {
+                (Some(number), _) => number.clone(),
+                (None, true) => String::new(),
+                (None, false) => {
+                    let next = "give the number or extension that the PIN belongs to: --phone-number";
+                    return Err(CliError::usage("a PIN signs in a phone number, and none is given", next));
+                }
+            };
             let pin = read(&args.pin_file, format!("the PIN of {number}"))?;
             SignInAnswer::Pin { number, pin }
         }
