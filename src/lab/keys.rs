@@ -61,6 +61,15 @@ impl Keys {
         }
     }
 
+    /// `N` RSA 2048 keys of which no two are the same, whoever else takes keys meanwhile. At most 4.
+    pub fn different<const N: usize>(&self) -> [Pkcs8; N] {
+        const { assert!(N <= RECYCLED) }
+        match &self.0 {
+            Supply::Fresh(_) => std::array::from_fn(|_| self.take(KeyKind::Rsa2048)),
+            Supply::Recycled => RING_2048.different(),
+        }
+    }
+
     /// [`Keys::take`] without holding up the other tasks.
     pub async fn ready(&self, kind: KeyKind) -> Pkcs8 {
         let keys = self.clone();
@@ -93,15 +102,23 @@ struct Ring(Mutex<(Vec<Pkcs8>, usize)>);
 
 impl Ring {
     fn take(&self, kind: KeyKind) -> Pkcs8 {
-        let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (keys, next) = &mut *ring;
-        let place = *next % RECYCLED;
-        *next += 1;
-        if keys.len() <= place {
-            keys.push(make(kind));
-        }
-        keys[place].clone()
+        next(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner), kind)
     }
+
+    /// Neighbours in the ring, taken at once.
+    fn different<const N: usize>(&self) -> [Pkcs8; N] {
+        let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::array::from_fn(|_| next(&mut ring, KeyKind::Rsa2048))
+    }
+}
+
+fn next((keys, next): &mut (Vec<Pkcs8>, usize), kind: KeyKind) -> Pkcs8 {
+    let place = *next % RECYCLED;
+    *next += 1;
+    if keys.len() <= place {
+        keys.push(make(kind));
+    }
+    keys[place].clone()
 }
 
 fn make(kind: KeyKind) -> Pkcs8 {

@@ -107,11 +107,12 @@ impl Dates {
 impl Pki {
     /// New authorities, with four RSA keys from `keys`. Blocks while these are made.
     pub fn new(keys: &Keys) -> Self {
-        let root = Authority::root("Contoso Root CA (LAB)", rsa(keys));
-        let issuing_key = rsa(keys);
+        let [root, issuing_key, server_key, users] = keys.different();
+        let pair = |key: &Pkcs8| key_pair(key, KeyKind::Rsa2048);
+        let root = Authority::root("Contoso Root CA (LAB)", pair(&root));
+        let issuing_key = pair(&issuing_key);
         let issuing = root.issuing_ca("Contoso Issuing CA 2 (LAB)", &issuing_key, Dates::Good);
-        let server_key = keys.take(KeyKind::Rsa2048);
-        Self { keys: keys.clone(), root, issuing_key, issuing, server_key, users: UserIssuer::new(rsa(keys)) }
+        Self { keys: keys.clone(), root, issuing_key, issuing, server_key, users: UserIssuer::new(pair(&users)) }
     }
 
     /// The root of the server chain, DER: the trust anchor of everybody in the lab.

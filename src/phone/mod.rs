@@ -114,8 +114,10 @@ pub struct Identity {
     pub key_kinds: Vec<KeyKind>,
     /// What it takes.
     pub limits: Limits,
-    /// What it wants before it is changed.
+    /// What it wants before a host that it does not know changes it, or before any host undoes what another began.
     pub consent: ConsentWanted,
+    /// Whether it knows this host.
+    pub host_known: bool,
 }
 
 fn as_text<S: serde::Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
@@ -152,11 +154,11 @@ pub struct Limits {
     pub free_anchors: u8,
 }
 
-/// What a phone wants before it is changed by this host.
+/// What a phone wants before it is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConsentWanted {
-    /// Nothing, or it remembers this host.
+    /// Nothing.
     Nothing,
     /// A key pressed at the phone.
     KeyPress,

@@ -1,6 +1,6 @@
 //! The story of one phone: identify, enrol, install, prove. Nothing here prints, and nothing here knows a protocol.
 //!
-//! The steps consume each other, so that none can be left out or taken twice: [`story`] has them. What can fail without
+//! The steps consume each other, so that none can be left out or taken twice: `story.rs` has them. What can fail without
 //! publishing is done first; after publish a job only rolls forward. Every intent is in the ledger before the step.
 
 mod checkup;

@@ -119,8 +119,8 @@ struct Transaction {
     id: TransactionId,
     /// What the ledger knows of it.
     known: Option<TransactionView>,
-    /// A pending one that has to go first.
-    gives_up: Option<TransactionId>,
+    /// A pending one that has to go first, and whether another host began it.
+    gives_up: Option<(TransactionId, bool)>,
     /// One of the ledger's that the phone has forgotten: it can never be finished.
     lost: Option<TransactionId>,
 }
@@ -297,11 +297,12 @@ impl<O: Operator> Story<'_, O> {
                 return Err(ProvisionError::OtherPending { user, host });
             }
             pending => {
-                let gives_up = pending.as_ref().map(|pending| pending.id);
+                let gives_up = pending.as_ref().map(|pending| (pending.id, !pending.ours));
                 let installed = |known: &TransactionView| {
                     known.published.as_ref().is_some_and(|published| Some(published.fingerprint) == in_use)
                 };
-                let lost = unfinished.as_ref().filter(|known| Some(known.id) != gives_up && !installed(known));
+                let other = |known: &&TransactionView| gives_up.is_none_or(|(id, _)| id != known.id);
+                let lost = unfinished.as_ref().filter(|known| other(known) && !installed(known));
                 let lost = lost.map(|known| known.id);
                 Transaction { id: TransactionId::random(), known: None, gives_up, lost }
             }
@@ -457,7 +458,11 @@ impl<O: Operator> Story<'_, O> {
             };
             self.operator.event(Event::Resuming { already: already.into() });
         }
+        // What another host began is undone only with consent in this session, whoever the phone remembers.
+        let undoes_anothers = transaction.gives_up.is_some_and(|(_, foreign)| foreign);
+        let remembered = met.identity.host_known && !undoes_anothers;
         let consent = match met.identity.consent {
+            _ if remembered => Consent::NotWanted,
             ConsentWanted::Nothing => Consent::NotWanted,
             ConsentWanted::KeyPress => {
                 self.operator.event(Event::Notice { text: "press the key that the phone shows".into() });
@@ -467,7 +472,7 @@ impl<O: Operator> Story<'_, O> {
         };
         let preparation = Preparation {
             transaction: transaction.id,
-            gives_up: transaction.gives_up,
+            gives_up: transaction.gives_up.map(|(id, _)| id),
             user: self.job.user.clone(),
             replaces: met.state.identity.as_ref().map(|identity| identity.fingerprint),
             set_clock: planned.set_clock,
@@ -476,7 +481,7 @@ impl<O: Operator> Story<'_, O> {
         };
         let (id, device) = (transaction.id, met.identity.device);
         for (given_up, reason) in
-            [(transaction.gives_up, "given up for another job"), (transaction.lost, "the phone no longer knows of it")]
+            [(preparation.gives_up, "given up for another job"), (transaction.lost, "the phone no longer knows of it")]
         {
             if let Some(transaction) = given_up {
                 self.record.write(ledger::Event::Aborted { transaction, reason: reason.into() }).await?;
@@ -617,8 +622,8 @@ impl<O: Operator> Story<'_, O> {
                 server: published.server.clone(),
             })
             .await?;
-        let life = leaf.not_after() - self.service_time(&ready.planned.survey);
-        let days = (life + time::Duration::hours(12)).whole_days();
+        // A certificate of 180 days is some minutes old when it arrives.
+        let days = ((leaf.not_after() - self.service_time(&ready.planned.survey)).whole_hours() + 12) / 24;
         let by = published.server.as_deref().map(|server| format!(" by {server}")).unwrap_or_default();
         let text = format!("{}{by}, until {} ({days} days)", leaf.fingerprint().short(), date(leaf.not_after()));
         self.done(Stage::Publish, text, started);

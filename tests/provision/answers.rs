@@ -6,6 +6,9 @@ use tethercert::phone::{Identity, IdentityInUse, ShortCode};
 use tethercert::provision::{Answer, Event, NoAnswer, Operator, PhoneSeen, Stage, Stop};
 use tethercert::service::SignIn;
 
+/// Tells whether an event is the one that is meant.
+pub type Kind = fn(&Event) -> bool;
+
 /// The answers, and what was asked.
 pub struct Answers {
     pub login: String,
@@ -20,7 +23,7 @@ pub struct Answers {
     pub asked: Vec<String>,
     pub events: Vec<Event>,
     /// Asks for a stop when an event of this kind comes.
-    pub stop_at: Option<(fn(&Event) -> bool, Option<Stop>)>,
+    pub stop_at: Option<(Kind, Option<Stop>)>,
     /// Tells that a step has ended.
     pub reached: Option<(Stage, Stop)>,
 }

@@ -429,6 +429,26 @@ async fn another_computers_job_is_given_up_only_by_option() {
 }
 
 #[tokio::test]
+async fn to_undo_what_another_computer_began_the_administrator_code_is_given_again() {
+    let mut bench = Bench::with_phones(0).await;
+    let mut material = bench.lab.material(1);
+    material.consent = Consent::Code { code: "2468".into(), tries: 3 };
+    bench.lab.plug(material);
+    let knowing = |bench: &Bench| Answers { administrator_code: Some("2468".into()), ..bench.answers() };
+    done(bench.run(&bench.job(), &mut knowing(&bench)).await);
+
+    let first = std::mem::replace(&mut bench.finder, finder(&bench.lab, HostKey::ephemeral()));
+    bench.lab.web().faults().store_unavailable = 1;
+    let renew = Job { renew: true, ..bench.job() };
+    not_done(bench.run(&renew, &mut knowing(&bench)).await);
+
+    bench.finder = first;
+    let job = Job { abort_pending: true, ..renew };
+    assert!(matches!(not_done(bench.run(&job, &mut bench.answers()).await), ProvisionError::NoAnswer(_)));
+    done(bench.run(&job, &mut knowing(&bench)).await);
+}
+
+#[tokio::test]
 async fn a_connection_signed_in_by_ntlm_never_serves_two_users() {
     let bench = Bench::with_phones(1).await;
     bench.done().await;

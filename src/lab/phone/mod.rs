@@ -23,6 +23,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
+use tokio::sync::Notify;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -170,6 +171,7 @@ pub(super) struct Inside {
     pub(super) log: Vec<LogEntry>,
     pub(super) lies: Lies,
     pub(super) power: bool,
+    pub(super) power_lost: Arc<Notify>,
     pub(super) operations: u64,
 }
 
@@ -215,6 +217,7 @@ impl VirtualPhone {
             log: Vec::new(),
             lies: Lies::default(),
             power: true,
+            power_lost: Arc::default(),
             operations: 0,
         };
         Self { inside: Arc::new(Mutex::new(inside)) }
@@ -273,6 +276,12 @@ impl VirtualPhone {
     /// Whether it has power.
     pub fn has_power(&self) -> bool {
         self.lock().power
+    }
+
+    /// Waits until a cut of [`VirtualPhone::cut_power_at`] happens. A phone without power is no longer on its bus: pull it.
+    pub async fn power_lost(&self) {
+        let lost = self.lock().power_lost.clone();
+        lost.notified().await;
     }
 
     /// Power again after a cut.

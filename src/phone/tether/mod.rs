@@ -56,25 +56,13 @@ pub struct Tether {
     /// What the phone committed to, for the short code.
     commitment: [u8; 32],
     vouched: bool,
-    /// What the phone itself wants, whether it remembers this host or not.
-    asks_for_a_key: bool,
-    /// A pending transaction that another host began.
-    foreign: Option<TransactionId>,
 }
 
 impl Tether {
     /// Takes an open interface.
     pub async fn new(link: Link, host: Host) -> Result<Self, PhoneError> {
         let exchange = Exchange::start(link).await?;
-        Ok(Self {
-            exchange,
-            host,
-            session: None,
-            commitment: [0; 32],
-            vouched: false,
-            asks_for_a_key: false,
-            foreign: None,
-        })
+        Ok(Self { exchange, host, session: None, commitment: [0; 32], vouched: false })
     }
 
     /// Sends a request and gives the answers of all its operations; the first refusal is the error.
@@ -194,7 +182,6 @@ impl Driver for Tether {
         );
         self.commitment = *answer.commitment;
         self.vouched = authenticity.is_vouched();
-        self.asks_for_a_key = answer.identity.consent == 1;
         self.session = Some(session);
         Ok(Identified { identity, authenticity })
     }
@@ -208,9 +195,7 @@ impl Driver for Tether {
         let answers = self.request(&operations).await?;
         let state: State = read(&answers[0], Step::Look)?;
         let anchors = self.all_anchors(read(&answers[1], Step::Look)?).await?;
-        let state = reading::state(state, anchors)?;
-        self.foreign = state.pending.as_ref().filter(|pending| !pending.ours).map(|pending| pending.id);
-        Ok(state)
+        reading::state(state, anchors)
     }
 
     async fn read_certificate(&mut self, fingerprint: Fingerprint) -> Result<Certificate, PhoneError> {
@@ -251,9 +236,6 @@ impl Driver for Tether {
         let mut operations = Vec::new();
         if let Some(consent) = self.consent(&preparation.consent)? {
             operations.push((Step::Consent, consent));
-        } else if self.asks_for_a_key && preparation.gives_up.is_some() && preparation.gives_up == self.foreign {
-            // Another host's transaction is given up only by consent in this session, remembered or not.
-            operations.push((Step::Consent, Operation::Consent { code: None }));
         }
         let clock_set = preparation.set_clock.and_then(|offset| OffsetDateTime::now_utc().checked_add(offset));
         if let Some(time) = clock_set {

@@ -30,11 +30,11 @@ pub(super) fn identity(map: &IdentityMap) -> Result<Identity, PhoneError> {
         let what = "its device UUID is nil".into();
         return Err(PhoneError::Protocol { during: Step::Identify, what });
     }
-    let consent = match (map.consent, map.host_known) {
-        (0, _) | (1 | 2, true) => ConsentWanted::Nothing,
-        (1, false) => ConsentWanted::KeyPress,
-        (2, false) => ConsentWanted::AdministratorCode,
-        (other, _) => {
+    let consent = match map.consent {
+        0 => ConsentWanted::Nothing,
+        1 => ConsentWanted::KeyPress,
+        2 => ConsentWanted::AdministratorCode,
+        other => {
             let what = format!("it wants consent of kind {other}");
             return Err(PhoneError::Protocol { during: Step::Identify, what });
         }
@@ -62,6 +62,7 @@ pub(super) fn identity(map: &IdentityMap) -> Result<Identity, PhoneError> {
             free_anchors: map.free_anchors,
         },
         consent,
+        host_known: map.host_known,
     })
 }
 

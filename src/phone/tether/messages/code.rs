@@ -1,0 +1,34 @@
+//! Error numbers (docs/tether-protocol.md, section 8).
+
+#![allow(missing_docs, reason = "the names are the page's; each is explained there")]
+pub const NO_VERSION: u16 = 1;
+pub const BAD_FRAME: u16 = 2;
+pub const TOO_LONG: u16 = 3;
+pub const HANDSHAKE_FAILED: u16 = 4;
+pub const NO_SESSION: u16 = 5;
+pub const NOT_DECRYPTED: u16 = 6;
+pub const BUSY: u16 = 7;
+pub const MALFORMED: u16 = 16;
+pub const UNSUPPORTED: u16 = 17;
+pub const OUT_OF_ORDER: u16 = 18;
+pub const NOT_ACCEPTED: u16 = 19;
+pub const CONSENT_NEEDED: u16 = 32;
+pub const DECLINED: u16 = 33;
+pub const WRONG_CODE: u16 = 34;
+pub const CODE_LOCKED: u16 = 35;
+pub const BROKEN_COMMITMENT: u16 = 36;
+pub const CODE_LATER: u16 = 37;
+pub const OTHER_PENDING: u16 = 48;
+pub const UNKNOWN_TRANSACTION: u16 = 49;
+pub const IDENTITY_CHANGED: u16 = 50;
+pub const KEY_KIND: u16 = 51;
+pub const HASH: u16 = 52;
+pub const WRONG_HASH: u16 = 53;
+pub const UNREADABLE: u16 = 54;
+pub const NO_SPACE: u16 = 55;
+pub const NOT_CHECKED: u16 = 56;
+pub const STORAGE: u16 = 57;
+pub const NO_SUCH: u16 = 58;
+pub const KEY_FAILED: u16 = 59;
+pub const HANDSHAKE_REFUSED: u16 = 64;
+pub const CLOCK_FIXED: u16 = 65;
