@@ -143,10 +143,11 @@ fn card(port: &str, identity: &Identity, authenticity: &Authenticity, screen: &S
     let can: Vec<&str> = can.iter().filter(|(can, _)| *can).map(|(_, what)| *what).collect();
     let keys: Vec<String> = identity.key_kinds.iter().map(ToString::to_string).collect();
     screen.line("can", &dotted(&[format!("keys {}", keys.join(", ")), can.join(", ")]));
-    let wants = match identity.consent {
-        ConsentWanted::Nothing => "nothing: it may be changed from this computer",
-        ConsentWanted::KeyPress => "a key pressed at the phone before it is changed",
-        ConsentWanted::AdministratorCode => "its administrator code before it is changed",
+    let wants = match (identity.consent, identity.host_known) {
+        (ConsentWanted::Nothing, _) => "nothing before it is changed",
+        (ConsentWanted::KeyPress | ConsentWanted::AdministratorCode, true) => "nothing: it knows this computer",
+        (ConsentWanted::KeyPress, false) => "a key pressed at it before it is changed",
+        (ConsentWanted::AdministratorCode, false) => "its administrator code before it is changed",
     };
     screen.line("wants", wants);
 }
