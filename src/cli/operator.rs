@@ -16,6 +16,9 @@ use time::OffsetDateTime;
 /// By how much a clock may be wrong and still be called right, seconds.
 const RIGHT: i64 = 60;
 
+/// How long after the end of the input a closed terminal's signal may come.
+const HANGUP_FOLLOWS: Duration = Duration::from_millis(200);
+
 /// What was said beforehand on the command line.
 pub(crate) struct Answers {
     /// This is the phone.
@@ -68,7 +71,11 @@ impl Console {
             });
             let line = line.await.flatten();
             self.screen.answered(line.is_some());
-            let Some(line) = line else { break Answer::Nobody };
+            let Some(line) = line else {
+                // A closed terminal ends the line before its signal arrives.
+                let _ = tokio::time::timeout(HANGUP_FOLLOWS, self.stop.asked()).await;
+                break Answer::Nobody;
+            };
             match line.trim().to_ascii_lowercase().as_str() {
                 "" => break default,
                 "y" | "yes" => break Answer::Yes,
@@ -97,6 +104,7 @@ impl Console {
                 if error.kind() == io::ErrorKind::Interrupted {
                     self.stop.ask();
                 }
+                let _ = tokio::time::timeout(HANGUP_FOLLOWS, self.stop.asked()).await;
                 Err(nobody)
             }
             None => {
