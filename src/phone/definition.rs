@@ -36,7 +36,7 @@ pub struct Definition {
 }
 
 /// How a phone is spoken to over USB.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
     /// The Tether Device Protocol.
@@ -66,7 +66,7 @@ pub struct MakerRoot {
 }
 
 /// Something known about a model.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fact {
     /// The fact.
@@ -78,7 +78,7 @@ pub struct Fact {
 }
 
 /// How sure a fact is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Confidence {
     /// Documented by the maker or seen in working code.

@@ -10,7 +10,7 @@ use crate::credential::{Certificate, Fingerprint};
 use crate::ledger;
 use crate::phone::{Consent, Driver, PhoneError, Preparation, ServerTrust, TransactionId};
 use crate::service::{Enrolment, Publication, ServiceError, SignIn, Ticket};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use time::OffsetDateTime;
 use time::macros::format_description;
 use uuid::Uuid;
@@ -22,12 +22,14 @@ impl<O: Operator> Story<'_, O> {
         service: &mut E,
     ) -> Result<(SignIn, Ticket), ProvisionError> {
         let host = planned.secret_goes_to().to_owned();
-        let credential = self.operator.credential(&host, &self.job.user).await?;
+        let credential = self.operator.credential(&host, &self.job.user).await;
+        self.stop_here()?;
+        let credential = credential?;
         let started = self.began(Stage::SignIn, "the web ticket");
         let ticket = self.until_stopped(service.sign_in(&self.job.user, &credential)).await??;
         let (user, expires) = (ticket.user().clone(), ticket.expires());
         self.record.write(ledger::Event::TicketIssued { user, expires, server: Some(host) }).await?;
-        self.done(Stage::SignIn, format!("web ticket for {}, until {}", ticket.user(), minute(expires)), started);
+        self.done(Stage::SignIn, format!("ticket for {} until {}", ticket.user(), minute(expires)), started);
         Ok((credential, ticket))
     }
 
@@ -65,6 +67,9 @@ impl<O: Operator> Story<'_, O> {
             key: planned.key,
             consent,
         };
+        if self.already.is_none() {
+            self.already = Some("the phone keeps its old identity; it has begun a key".into());
+        }
         let waiting = match preparation.consent {
             Consent::KeyPress => "press the key that the phone shows; then it makes its key",
             Consent::NotWanted | Consent::Code(_) => "the phone makes its key",
@@ -91,9 +96,10 @@ impl<O: Operator> Story<'_, O> {
                 key_id: prepared.request.key_id(),
             })
             .await?;
-        let made = match prepared.key_took {
-            Duration::ZERO => format!("{} key of the phone, made before", planned.key),
-            _ => format!("{} made in the phone", planned.key),
+        // A phone that has its keys ready makes one in no time: only a transaction found again has one from before.
+        let made = match planned.transaction.known.is_some() && prepared.key_took.is_zero() {
+            true => format!("{} key of the phone, made before", planned.key),
+            false => format!("{} made in the phone", planned.key),
         };
         self.done(Stage::Request, made, started);
         let trust = self.stage_trust(&planned, phone).await?;
@@ -285,7 +291,7 @@ impl<O: Operator> Story<'_, O> {
                 user: verified.user().clone(),
             })
             .await?;
-        self.done(Stage::Proof, "phone signed our challenge; certificate and chain read back equal".into(), started);
+        self.done(Stage::Proof, "signed our challenge; what it holds reads back equal".into(), started);
         Ok(())
     }
 }
@@ -295,5 +301,6 @@ fn fingerprints(certificates: &[Certificate]) -> Vec<Fingerprint> {
 }
 
 fn minute(time: OffsetDateTime) -> String {
-    time.format(format_description!("[year]-[month]-[day] [hour]:[minute] UTC")).unwrap_or_default()
+    let time = time.to_offset(time::UtcOffset::UTC);
+    time.format(format_description!("[hour]:[minute] UTC")).unwrap_or_default()
 }

@@ -97,7 +97,9 @@ impl<O: Operator> Story<'_, O> {
                 next: "compare the short code at a terminal, or repeat without --require-authentic".into(),
             });
         }
-        match self.operator.is_this_the_phone(&seen).await {
+        let answer = self.operator.is_this_the_phone(&seen).await;
+        self.stop_here()?;
+        match answer {
             Answer::Yes => Ok(Met { identity, authenticity, state, transaction, newest }),
             Answer::No => Err(ProvisionError::Declined { what: "this phone" }),
             Answer::Nobody => Err(ProvisionError::NeedsPerson {
@@ -113,7 +115,9 @@ impl<O: Operator> Story<'_, O> {
         authenticity: &mut Authenticity,
     ) -> Result<(), ProvisionError> {
         let code = phone.show_code().await?;
-        match self.operator.is_the_code_the_same(code).await {
+        let answer = self.operator.is_the_code_the_same(code).await;
+        self.stop_here()?;
+        match answer {
             Answer::Yes => {
                 phone.code_was_compared();
                 *authenticity = Authenticity::Code;
@@ -177,7 +181,9 @@ impl<O: Operator> Story<'_, O> {
     pub(super) async fn agree_to_replace(&mut self, met: &Met) -> Result<(), ProvisionError> {
         let Some(in_use) = &met.state.identity else { return Ok(()) };
         if !belongs_to(&in_use.user, &self.job.user) && !self.job.replace {
-            match self.operator.may_replace(in_use, &self.job.user).await {
+            let answer = self.operator.may_replace(in_use, &self.job.user).await;
+            self.stop_here()?;
+            match answer {
                 Answer::Yes => {}
                 Answer::No => return Err(ProvisionError::Declined { what: "replacing the phone's identity" }),
                 Answer::Nobody => {

@@ -38,6 +38,8 @@ pub struct Failure {
 /// What is about to be done to a phone.
 #[derive(Debug, Clone, Serialize)]
 pub struct Plan {
+    /// The job.
+    pub job: Option<JobNumber>,
     /// The user it gets.
     pub user: SipAddress,
     /// The pool.

@@ -151,7 +151,12 @@ impl<O: Operator> Story<'_, O> {
         let changes = planned.whole.is_none();
         let nothing = Remedy { anchors: Vec::new(), intermediates: Vec::new(), path: Vec::new() };
         let remedy = if changes { &planned.remedy } else { &nothing };
-        let mut stays = vec![format!("{} trust anchors", state.anchors.len())];
+        let mut stays = Vec::new();
+        match state.anchors.len() {
+            0 => {}
+            1 => stays.push("1 trust anchor".into()),
+            several => stays.push(format!("{several} trust anchors")),
+        }
         if planned.set_clock.is_none() {
             stays.push("the clock".into());
         }
@@ -159,6 +164,7 @@ impl<O: Operator> Story<'_, O> {
             stays.push("the identity".into());
         }
         Plan {
+            job: Some(self.record.job),
             user: self.job.user.clone(),
             pool: planned.survey.host.clone(),
             replaces: state.identity.clone().filter(|_| changes),
@@ -237,7 +243,9 @@ impl<O: Operator> Story<'_, O> {
             ConsentWanted::Nothing => Consent::NotWanted,
             ConsentWanted::KeyPress => Consent::KeyPress,
             ConsentWanted::AdministratorCode => {
-                Consent::Code(self.operator.administrator_code(&planned.met.identity).await?)
+                let code = self.operator.administrator_code(&planned.met.identity).await;
+                self.stop_here()?;
+                Consent::Code(code?)
             }
         })
     }

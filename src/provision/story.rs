@@ -53,7 +53,7 @@ pub async fn provision<D: Driver, E: Enrolment, O: Operator>(
 #[derive(Clone, Copy)]
 pub(super) struct Record<'a> {
     pub(super) ledger: &'a Ledger,
-    job: JobNumber,
+    pub(super) job: JobNumber,
 }
 
 impl Record<'_> {
@@ -185,7 +185,7 @@ impl<O: Operator> Story<'_, O> {
         self.operator.event(Event::StepDone(done));
     }
 
-    fn stop_here(&self) -> Result<(), ProvisionError> {
+    pub(super) fn stop_here(&self) -> Result<(), ProvisionError> {
         if self.stop.is_asked() { Err(ProvisionError::Stopped) } else { Ok(()) }
     }
 

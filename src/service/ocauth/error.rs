@@ -201,7 +201,7 @@ impl ServiceError {
             Self::Lost { .. } | Self::TimedOut { .. } => "repeat; if it stays, check the network and the server's load",
             Self::PinProfileNotAllowed => "sign in with NTLM: --auth ntlm --login 'DOMAIN\\user'",
             Self::HostNotAllowed { .. } => {
-                "check that the address is the right pool; if it is, allow this host explicitly"
+                "check that the address is the right pool; if it is, repeat with --allow-host"
             }
             Self::InsecureAddress { .. } => "have the administrator correct the address in the pool's configuration",
             Self::OtherUser { .. } => "start a new enrolment for this user",
@@ -220,7 +220,7 @@ impl ServiceError {
             Self::TicketRefused { .. } => Meaning::TicketInvalid.next_step(),
             Self::BadAnswer { .. } => "check that the address is the certificate provisioning service of a pool",
             Self::OutcomeUnknown { .. } | Self::UnfitCertificate { .. } => {
-                "run `resume`: the same request is sent again with the same ids"
+                "repeat the same command: the same request is sent again with the same ids"
             }
         }
     }

@@ -1,0 +1,127 @@
+//! What a command fails with: the library's errors, and what only the command line can get wrong.
+
+use super::exit::Exit;
+use std::io;
+use tethercert::ledger::LedgerError;
+use tethercert::phone::PhoneError;
+use tethercert::phone::definition::DefinitionError;
+use tethercert::phone::tether::HostKeyError;
+use tethercert::provision::{NoAnswer, ProvisionError};
+use tethercert::service::ocauth::PoolError;
+use tethercert::tls::TrustError;
+use tethercert::usb::UsbError;
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// The options do not make sense together, or one is missing.
+    #[error("{message}")]
+    Usage { message: String, next: String },
+    /// A rule of the program forbids it.
+    #[error("{message}")]
+    Refused { message: String, next: String },
+    #[error(transparent)]
+    Job(#[from] ProvisionError),
+    #[error(transparent)]
+    Usb(#[from] UsbError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    HostKey(#[from] HostKeyError),
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// A file with a secret, or a secret that nobody gave.
+    #[error(transparent)]
+    Secret(#[from] NoAnswer),
+    #[error("the lab could not be started")]
+    Lab(#[source] io::Error),
+    #[error("signals of the system cannot be received")]
+    Signals(#[source] io::Error),
+}
+
+impl From<PhoneError> for CliError {
+    fn from(error: PhoneError) -> Self {
+        Self::Job(error.into())
+    }
+}
+
+impl CliError {
+    pub(crate) fn usage(message: impl Into<String>, next: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), next: next.into() }
+    }
+
+    pub(crate) fn refused(message: impl Into<String>, next: impl Into<String>) -> Self {
+        Self::Refused { message: message.into(), next: next.into() }
+    }
+
+    /// What the technician does next.
+    pub(crate) fn next_step(&self) -> String {
+        match self {
+            Self::Usage { next, .. } | Self::Refused { next, .. } => next.clone(),
+            Self::Job(error) => error.next_step(),
+            Self::Usb(error) => error.next_step().to_owned(),
+            Self::Ledger(error) => error.next_step().to_owned(),
+            Self::HostKey(error) => error.next_step().to_owned(),
+            Self::Definition(error) => error.next_step().to_owned(),
+            Self::Pool(error) => error.next_step().to_owned(),
+            Self::Trust(error) => error.next_step().to_owned(),
+            Self::Secret(error) => error.next_step(),
+            Self::Lab(_) => "free some ports and some room in the temporary folder, then repeat".into(),
+            Self::Signals(_) => "repeat; without signals a job could not be stopped at a safe point".into(),
+        }
+    }
+
+    /// The exit code that goes with it.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Usage { .. } | Self::Definition(_) | Self::Pool(_) | Self::Trust(_) => Exit::Usage,
+            Self::Secret(NoAnswer::Unreadable { .. } | NoAnswer::Empty { .. }) => Exit::Usage,
+            Self::Secret(NoAnswer::Nobody { .. }) => Exit::NeedsPerson,
+            Self::Refused { .. } => Exit::Refused,
+            Self::Job(error) => error.remedyable().into(),
+            Self::Usb(error) => match error {
+                UsbError::NotFound { .. } => Exit::NotFound,
+                UsbError::Ambiguous { .. } => Exit::NeedsPerson,
+                UsbError::Busy { .. } | UsbError::TimedOut { .. } | UsbError::Unplugged { .. } => Exit::Temporary,
+                UsbError::NoPermission { .. }
+                | UsbError::Stalled { .. }
+                | UsbError::NoUsb { .. }
+                | UsbError::Missing { .. }
+                | UsbError::Damaged { .. }
+                | UsbError::Descriptor { .. }
+                | UsbError::Refused { .. }
+                | UsbError::Unreachable { .. }
+                | UsbError::Silent { .. }
+                | UsbError::Protocol { .. }
+                | UsbError::System { .. } => Exit::Failed,
+            },
+            Self::Ledger(_) | Self::HostKey(_) | Self::Lab(_) | Self::Signals(_) => Exit::Failed,
+        }
+    }
+
+    /// What is under it, from the top, each without what it repeats of the one above.
+    pub(crate) fn causes(&self) -> Vec<String> {
+        causes(self)
+    }
+}
+
+/// What is under an error, from the top.
+pub(crate) fn causes(error: &dyn std::error::Error) -> Vec<String> {
+    let mut causes = Vec::new();
+    let mut last = error.to_string();
+    let mut below = error.source();
+    while let Some(cause) = below {
+        // A library's link into its own manual helps nobody at a desk.
+        let text = cause.to_string().split(": https://docs.rs/").next().unwrap_or_default().to_owned();
+        if !last.ends_with(&text) {
+            causes.push(text.clone());
+        }
+        last = text;
+        below = cause.source();
+    }
+    causes
+}

@@ -1,0 +1,179 @@
+//! What is plugged in.
+
+use super::bench::{Bench, BusArgs};
+use super::error::CliError;
+use super::exit::Exit;
+use super::screen::{Screen, Tone};
+use super::stop::Signals;
+use super::text::dotted;
+use clap::Args as ClapArgs;
+use serde::Serialize;
+use tethercert::phone::Found;
+use tethercert::phone::definition::{Definition, Protocol};
+use tethercert::usb::{Change, Slot};
+
+/// List the phones that are plugged in, and what may be phones
+///
+/// Devices that are no phones are left out. A USB/IP server does not say what its devices are called, so there only
+/// phones that are known by their USB ids are found.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Args {
+    /// Go on and tell who comes and goes, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+    #[command(flatten)]
+    bus: BusArgs,
+}
+
+/// One device of `--json`.
+#[derive(Serialize)]
+struct DeviceLine<'a> {
+    port: &'a Slot,
+    /// What it is given to commands as.
+    device: String,
+    vendor_id: String,
+    product_id: String,
+    models: Vec<String>,
+    certain: bool,
+    protocol: Option<Protocol>,
+    can: Vec<&'static str>,
+    product: Option<&'a str>,
+    serial: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct LeftLine<'a> {
+    port: &'a Slot,
+}
+
+pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
+    let bench = Bench::to_list(&args.bus, screen).await?;
+    if args.watch {
+        return watch(&bench, screen).await;
+    }
+    let found = bench.finder.list().await?;
+    table(&found, screen);
+    if found.is_empty() {
+        nothing(screen);
+    } else {
+        screen.line("next", &next(&found, &args.bus));
+    }
+    Ok(Exit::Done)
+}
+
+/// The phones as a table, or as JSON lines.
+pub(crate) fn table(found: &[Found], screen: &Screen) {
+    for phone in found {
+        screen.json("device", &device_line(phone));
+    }
+    if found.is_empty() {
+        return;
+    }
+    let rows: Vec<[String; 4]> = found.iter().map(cells).collect();
+    let heads = ["PORT", "PHONE", "USB ID", "CAN"].map(str::to_owned);
+    let width = |column: usize| {
+        let cells = rows.iter().chain([&heads]).map(|row| row[column].chars().count());
+        cells.max().unwrap_or_default()
+    };
+    let widths = [width(0), width(1), width(2)];
+    let row = |cells: &[String; 4]| {
+        let [port, phone, id, can] = cells;
+        let [a, b, c] = widths;
+        format!("{port:a$}  {phone:b$}  {id:c$}  {can}")
+    };
+    screen.heading(&row(&heads));
+    for cells in &rows {
+        screen.row(&row(cells));
+    }
+}
+
+/// The next command for what is there.
+fn next(found: &[Found], bus: &BusArgs) -> String {
+    let best = found.iter().find(|phone| phone.spoken().is_some()).or(found.first());
+    let usbip = bus.usbip.as_ref().map(|host| format!(" --usbip {host}")).unwrap_or_default();
+    match best {
+        _ if bus.lab => "tethercert provision --lab".to_owned(),
+        Some(phone) => format!("tethercert info{usbip} --device port:{}", phone.slot()),
+        None => "tethercert list --watch".to_owned(),
+    }
+}
+
+/// Nothing is no error here.
+pub(crate) fn nothing(screen: &Screen) {
+    screen
+        .line("phone", "none is connected: plug one in with a USB cable that carries data, unlock it, and look again");
+}
+
+async fn watch(bench: &Bench, screen: &Screen) -> Result<Exit, CliError> {
+    let mut signals = Signals::new()?;
+    let mut watch = bench.finder.usb.watch().await?;
+    screen.start_spinner("waiting for phones; Ctrl-C ends it".to_owned());
+    let mut known: Vec<Found> = Vec::new();
+    loop {
+        let change = tokio::select! {
+            change = watch.next() => change,
+            () = signals.next() => break,
+        };
+        match change {
+            Ok(Change::Arrived(attached)) => {
+                if let Some(found) = bench.finder.recognise(attached) {
+                    screen.json("arrived", &device_line(&found));
+                    let [port, phone, id, can] = cells(&found);
+                    screen.toned(Tone::Good, "came", &dotted(&[format!("port {port}"), phone, id, can]));
+                    known.push(found);
+                }
+            }
+            Ok(Change::Left(slot)) => {
+                if let Some(at) = known.iter().position(|found| *found.slot() == slot) {
+                    let gone = known.swap_remove(at);
+                    screen.json("left", &LeftLine { port: &slot });
+                    screen.line("left", &dotted(&[format!("port {slot}"), models(&gone)]));
+                }
+            }
+            // The watch goes on: a USB/IP server may come back.
+            Err(error) => screen.error(&error.into()),
+        }
+    }
+    screen.stop_spinner();
+    Ok(Exit::Done)
+}
+
+fn device_line(found: &Found) -> DeviceLine<'_> {
+    let attached = &found.attached;
+    DeviceLine {
+        port: &attached.slot,
+        device: format!("port:{}", attached.slot),
+        vendor_id: format!("{:04x}", attached.vendor_id),
+        product_id: format!("{:04x}", attached.product_id),
+        models: found.models.iter().map(name).collect(),
+        certain: found.certain,
+        protocol: found.models.first().filter(|_| found.certain).map(|model| model.protocol),
+        can: abilities(found),
+        product: attached.strings.product.as_deref(),
+        serial: attached.strings.serial.as_deref(),
+    }
+}
+
+fn cells(found: &Found) -> [String; 4] {
+    let attached = &found.attached;
+    let id = format!("{:04x}:{:04x}", attached.vendor_id, attached.product_id);
+    [attached.slot.to_string(), models(found), id, abilities(found).join(", ")]
+}
+
+/// The commands that make sense for it.
+fn abilities(found: &Found) -> Vec<&'static str> {
+    match found.spoken() {
+        Some(_) => vec!["provision", "verify", "info"],
+        None => vec!["info"],
+    }
+}
+
+pub(crate) fn name(model: &Definition) -> String {
+    format!("{} {}", model.maker, model.model)
+}
+
+/// What it is called, or may be.
+pub(crate) fn models(found: &Found) -> String {
+    let names: Vec<String> = found.models.iter().map(name).collect();
+    if found.certain { names.join(" or ") } else { format!("perhaps {}", names.join(" or ")) }
+}

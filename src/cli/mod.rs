@@ -1,0 +1,81 @@
+//! The command line: one file per subcommand. Only [`screen`] prints.
+
+mod bench;
+mod error;
+mod exit;
+mod identify;
+mod info;
+mod lab;
+mod ledger;
+mod list;
+mod operator;
+mod overview;
+mod provision;
+mod report;
+mod screen;
+mod secret;
+mod stop;
+mod text;
+mod verify;
+
+use clap::{Parser, Subcommand};
+pub(crate) use exit::Exit;
+use screen::Screen;
+
+/// Give a desk phone its certificate over a USB cable
+///
+/// Plug a phone into this computer: tethercert fetches and publishes the user's certificate from the Web Services on the
+/// phone's behalf, installs it with the server trust that the phone lacks, and has the phone prove that it holds the key.
+///
+/// Without a command: what is plugged in, and the next command.
+#[derive(Parser, Debug)]
+#[command(version, after_help = AFTER)]
+pub(crate) struct Cli {
+    /// Write one JSON object per line to stdout, nothing else there, and ask nothing
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const AFTER: &str = "\
+Exit codes:
+  0 done          3 not found                    6 refused by policy
+  1 failed        4 some failed                  7 temporary: repeat later
+  2 usage         5 unknown: repeat the command  8 needs a person
+
+Environment: TETHERCERT_CERTPROV_URL, TETHERCERT_DRIVERS, TETHERCERT_LEDGER and
+TETHERCERT_USBIP stand for their options; TETHERCERT_LOG=debug shows what happens
+underneath; NO_COLOR is honoured.";
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    List(list::Args),
+    Info(info::Args),
+    Identify(identify::Args),
+    Provision(Box<provision::Args>),
+    Verify(verify::Args),
+    Ledger(ledger::Args),
+    Lab(lab::Args),
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub(crate) async fn run(self) -> Exit {
+        let screen = Screen::new(self.json);
+        let done = match self.command {
+            None => overview::run(&screen).await,
+            Some(Command::List(args)) => list::run(args, &screen).await,
+            Some(Command::Info(args)) => info::run(args, &screen).await,
+            Some(Command::Identify(args)) => identify::run(args, &screen).await,
+            Some(Command::Provision(args)) => Ok(provision::run(*args, &screen).await),
+            Some(Command::Verify(args)) => verify::run(args, &screen).await,
+            Some(Command::Ledger(args)) => ledger::run(args, &screen).await,
+            Some(Command::Lab(args)) => lab::run(args, &screen).await,
+        };
+        done.unwrap_or_else(|error| {
+            screen.error(&error);
+            error.exit()
+        })
+    }
+}

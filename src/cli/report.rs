@@ -1,0 +1,252 @@
+//! The end of a job: what is said, what the ledger keeps, and the exit code, which are the same truth three times.
+
+use super::error::{CliError, causes};
+use super::exit::Exit;
+use super::operator;
+use super::screen::{Screen, Tone};
+use super::text::{dotted, took};
+use serde::Serialize;
+use std::time::Duration;
+use tethercert::credential::{Certificate, Fingerprint, SipAddress};
+use tethercert::ledger::{self, JobNumber, Ledger};
+use tethercert::phone::{Authenticity, Traffic};
+use tethercert::provision::{Failure, Outcome, Plan, ProvisionError, Receipt, StepDone};
+use tethercert::service::ocauth::Cost;
+use time::OffsetDateTime;
+
+/// What a job has taken.
+pub(crate) struct Spent {
+    /// Without the time that people took to answer.
+    pub(crate) took: Duration,
+    pub(crate) traffic: Traffic,
+    pub(crate) cost: Cost,
+}
+
+/// The last line of `--json`.
+#[derive(Serialize, Default)]
+struct OutcomeLine<'a> {
+    outcome: &'static str,
+    exit_code: u8,
+    job: Option<JobNumber>,
+    user: Option<&'a SipAddress>,
+    message: String,
+    next_step: Option<String>,
+    certificate_sha256: Option<Fingerprint>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    not_after: Option<OffsetDateTime>,
+    published_by: Option<&'a str>,
+    unchanged: bool,
+    installed: Installed,
+    steps: &'a [StepDone],
+    took_ms: u128,
+    traffic: Traffic,
+    cost: CostLine,
+    authenticity: Option<&'a Authenticity>,
+}
+
+#[derive(Serialize, Default)]
+struct Installed {
+    anchors: Vec<Named>,
+    intermediates: Vec<Named>,
+}
+
+#[derive(Serialize)]
+struct Named {
+    name: String,
+    sha256: Fingerprint,
+}
+
+#[derive(Serialize, Default)]
+struct CostLine {
+    https_requests: u64,
+    connections: u64,
+    bytes_sent: u64,
+    bytes_received: u64,
+}
+
+/// How it ended, in words for every listener.
+struct End {
+    word: &'static str,
+    tone: Tone,
+    outcome: &'static str,
+    exit: Exit,
+    standing: ledger::Outcome,
+    message: String,
+    next_step: Option<String>,
+}
+
+/// Says how a job ended, on the screen or as the last JSON line, and writes it in the ledger first.
+pub(crate) async fn outcome(
+    outcome: &Outcome,
+    user: &SipAddress,
+    spent: &Spent,
+    ledger: &Ledger,
+    screen: &Screen,
+) -> Exit {
+    let (job, end) = end(outcome);
+    if let Some(job) = job {
+        let event = ledger::Event::JobEnded {
+            outcome: end.standing,
+            exit_code: end.exit.code().into(),
+            message: end.message.clone(),
+            next_step: end.next_step.clone(),
+        };
+        if let Err(error) = ledger.append(Some(job), &event).await {
+            screen.note(&format!("the end of job {job} could not be written in the ledger: {error}"));
+        }
+    }
+    if let Outcome::NotDone(failure) | Outcome::Unknown(failure) = outcome {
+        tell_error(&failure.error, end.exit, screen);
+    }
+    if let Outcome::Planned(plan) = outcome {
+        operator::show_plan(plan, screen);
+    }
+    screen.json("outcome", &line(outcome, user, job, &end, spent));
+    let label = format!("{:12}{:>6}  ", end.word, took(spent.took));
+    screen.columns(end.tone, &label, &last_words(outcome, job));
+    end.exit
+}
+
+/// Says that a job did not even begin.
+pub(crate) fn not_begun(error: &CliError, user: Option<&SipAddress>, screen: &Screen) {
+    screen.error(error);
+    let line = OutcomeLine {
+        outcome: "not_done",
+        exit_code: error.exit().code(),
+        user,
+        message: error.to_string(),
+        next_step: Some(error.next_step()),
+        ..OutcomeLine::default()
+    };
+    screen.json("outcome", &line);
+    screen.columns(Tone::Bad, "not done  ", "nothing was begun, nothing was changed");
+}
+
+fn end(outcome: &Outcome) -> (Option<JobNumber>, End) {
+    let failed = |failure: &Failure, exit: Exit, unknown: bool| End {
+        word: if unknown { "unknown" } else { "not done" },
+        tone: if unknown { Tone::Unsure } else { Tone::Bad },
+        outcome: if unknown { "unknown" } else { "not_done" },
+        exit,
+        standing: if unknown { ledger::Outcome::Unknown } else { ledger::Outcome::NotDone },
+        message: whole(&failure.error),
+        next_step: Some(failure.error.next_step()),
+    };
+    match outcome {
+        Outcome::Done(receipt) => (
+            Some(receipt.job),
+            End {
+                word: "done",
+                tone: Tone::Good,
+                outcome: "done",
+                exit: Exit::Done,
+                standing: ledger::Outcome::Done,
+                message: match receipt.unchanged {
+                    true => "the phone had it all; nothing was changed".to_owned(),
+                    false => "the phone holds the identity and has proved it".to_owned(),
+                },
+                next_step: None,
+            },
+        ),
+        Outcome::Planned(plan) => (
+            plan.job,
+            End {
+                word: "planned",
+                tone: Tone::Good,
+                outcome: "planned",
+                exit: Exit::Done,
+                // A dry run: the phone and the service are as they were.
+                standing: ledger::Outcome::NotDone,
+                message: "dry run: nothing was changed".to_owned(),
+                next_step: Some("repeat without --dry-run to do it".to_owned()),
+            },
+        ),
+        Outcome::NotDone(failure) => (failure.job, failed(failure, failure.error.remedyable().into(), false)),
+        Outcome::Unknown(failure) => (failure.job, failed(failure, Exit::Unknown, true)),
+    }
+}
+
+fn tell_error(error: &ProvisionError, exit: Exit, screen: &Screen) {
+    screen.failure(&error.to_string(), causes(error), error.next_step(), exit);
+}
+
+fn whole(error: &ProvisionError) -> String {
+    std::iter::once(error.to_string()).chain(causes(error)).collect::<Vec<_>>().join(": ")
+}
+
+/// The last line for people: which job, how it stands, and what to do with the cable.
+fn last_words(outcome: &Outcome, job: Option<JobNumber>) -> String {
+    let mut parts: Vec<String> = job.map(|job| format!("job {job}")).into_iter().collect();
+    match outcome {
+        Outcome::Done(receipt) => {
+            if receipt.unchanged {
+                parts.push("nothing was changed".to_owned());
+            }
+            parts.push(if receipt.sign_in_asked { "the phone signs in now" } else { "sign-in not tried" }.to_owned());
+            parts.push("unplug USB, keep Ethernet".to_owned());
+        }
+        Outcome::Planned(Plan { nothing_to_do, .. }) => {
+            parts.push("nothing was changed".to_owned());
+            parts.push(if *nothing_to_do { "nothing to do" } else { "repeat without --dry-run to do it" }.to_owned());
+        }
+        Outcome::NotDone(failure) => {
+            parts.push(failure.already.clone().unwrap_or_else(|| "the phone is as it was".to_owned()));
+            parts.push("leave USB plugged in".to_owned());
+        }
+        Outcome::Unknown(failure) => {
+            parts.extend(failure.already.clone());
+            parts.push("leave USB plugged in and repeat the same command".to_owned());
+        }
+    }
+    dotted(&parts)
+}
+
+fn line<'a>(
+    outcome: &'a Outcome,
+    user: &'a SipAddress,
+    job: Option<JobNumber>,
+    end: &End,
+    spent: &Spent,
+) -> OutcomeLine<'a> {
+    let line = OutcomeLine {
+        outcome: end.outcome,
+        exit_code: end.exit.code(),
+        job,
+        user: Some(user),
+        message: end.message.clone(),
+        next_step: end.next_step.clone(),
+        took_ms: spent.took.as_millis(),
+        traffic: spent.traffic,
+        cost: CostLine {
+            https_requests: spent.cost.requests,
+            connections: spent.cost.connections,
+            bytes_sent: spent.cost.sent,
+            bytes_received: spent.cost.received,
+        },
+        ..OutcomeLine::default()
+    };
+    match outcome {
+        Outcome::Done(receipt) => {
+            let Receipt { verified, authenticity, unchanged, published_by, steps, .. } = receipt.as_ref();
+            OutcomeLine {
+                certificate_sha256: Some(verified.certificate().fingerprint()),
+                not_after: Some(verified.certificate().not_after()),
+                published_by: published_by.as_deref(),
+                unchanged: *unchanged,
+                installed: Installed {
+                    anchors: named(verified.anchors()),
+                    intermediates: named(verified.intermediates()),
+                },
+                steps,
+                authenticity: Some(authenticity),
+                ..line
+            }
+        }
+        Outcome::NotDone(failure) | Outcome::Unknown(failure) => OutcomeLine { steps: &failure.steps, ..line },
+        Outcome::Planned(_) => line,
+    }
+}
+
+fn named(certificates: &[Certificate]) -> Vec<Named> {
+    certificates.iter().map(|c| Named { name: c.label(), sha256: c.fingerprint() }).collect()
+}

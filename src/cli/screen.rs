@@ -1,0 +1,290 @@
+//! The only place that prints. stdout is data, stderr is for people; progress goes only to a terminal.
+//!
+//! Nothing here fails: who reads the output may be gone, and a job is brought to its end all the same.
+
+use super::error::CliError;
+use super::exit::Exit;
+use super::text::{tame, wrap};
+use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The version of every JSON line.
+pub(crate) const SCHEMA: u8 = 1;
+/// Lines are not made longer than this, however wide the terminal is.
+const WIDEST: usize = 100;
+/// Where nobody says how wide the terminal is.
+const USUAL: usize = 80;
+/// Room for `phone`, `pool`, `done` before the text.
+const LABEL: usize = 8;
+
+/// Where a command's words go. Clones write to the same place.
+#[derive(Clone)]
+pub(crate) struct Screen(Arc<Inner>);
+
+struct Inner {
+    json: bool,
+    lab: AtomicBool,
+    width: usize,
+    spinner: Mutex<Option<ProgressBar>>,
+    /// A question stands on the last line.
+    asking: AtomicBool,
+}
+
+/// How a word is meant. Colour repeats it and never says it alone.
+#[derive(Clone, Copy)]
+pub(crate) enum Tone {
+    Plain,
+    Good,
+    Bad,
+    Unsure,
+}
+
+/// One line of `--json`.
+#[derive(Serialize)]
+struct Line<'a, T> {
+    schema: u8,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lab: Option<bool>,
+    #[serde(flatten)]
+    body: &'a T,
+}
+
+#[derive(Serialize)]
+struct ErrorBody {
+    message: String,
+    causes: Vec<String>,
+    next_step: String,
+    exit_code: u8,
+}
+
+impl Screen {
+    pub(crate) fn new(json: bool) -> Self {
+        let columns = if io::stdout().is_terminal() { columns() } else { None };
+        let width = columns.unwrap_or(USUAL).clamp(40, WIDEST);
+        let (lab, asking) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self(Arc::new(Inner { json, lab, width, spinner: Mutex::new(None), asking }))
+    }
+
+    /// From here on every line says that it is about a lab.
+    pub(crate) fn mark_lab(&self) {
+        self.0.lab.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.0.json
+    }
+
+    pub(crate) fn is_lab(&self) -> bool {
+        self.0.lab.load(Ordering::Relaxed)
+    }
+
+    /// Whether a person can be asked.
+    pub(crate) fn can_ask(&self) -> bool {
+        !self.is_json() && io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// A line for people: a label, then text that is wrapped beside it. An empty label continues the group.
+    pub(crate) fn line(&self, label: &str, text: &str) {
+        self.toned(Tone::Plain, label, text);
+    }
+
+    /// The same with a label that says how it is meant.
+    pub(crate) fn toned(&self, tone: Tone, label: &str, text: &str) {
+        self.columns(tone, &format!("{label:LABEL$}"), text);
+    }
+
+    /// The same with a label column of its own width.
+    pub(crate) fn columns(&self, tone: Tone, label: &str, text: &str) {
+        if self.is_json() {
+            return;
+        }
+        let indent = label.chars().count();
+        let room = self.room().saturating_sub(indent).max(20);
+        let mut lines = wrap(&tame(text), room).into_iter();
+        let first = lines.next().unwrap_or_default();
+        self.out(&format!("{}{}", paint(tone.style(), &tame(label)), first));
+        for line in lines {
+            self.out(&format!("{:indent$}{line}", ""));
+        }
+    }
+
+    /// A line of a table or a command to copy: never wrapped.
+    pub(crate) fn row(&self, text: &str) {
+        if !self.is_json() {
+            self.out(&tame(text));
+        }
+    }
+
+    /// Something to copy, without what would spoil it: no marks, no colour, no wrapping.
+    pub(crate) fn command(&self, text: &str) {
+        if !self.is_json() {
+            self.aside(|| {
+                let mut stdout = io::stdout().lock();
+                let _ = writeln!(stdout, "{text}\n").and_then(|()| stdout.flush());
+            });
+        }
+    }
+
+    /// The heading of a table.
+    pub(crate) fn heading(&self, text: &str) {
+        if !self.is_json() {
+            self.out(&paint(Style::new().bold(), text));
+        }
+    }
+
+    pub(crate) fn blank(&self) {
+        self.row("");
+    }
+
+    /// Room for a line's text.
+    pub(crate) fn room(&self) -> usize {
+        self.0.width - if self.is_lab() { 4 } else { 0 }
+    }
+
+    /// One object of `--json`; nothing otherwise.
+    pub(crate) fn json<T: Serialize>(&self, kind: &str, body: &T) {
+        self.json_line(&Line { schema: SCHEMA, kind, lab: Some(self.is_lab()), body });
+    }
+
+    /// The same for a body that says itself whether it is about a lab.
+    pub(crate) fn json_of_its_own<T: Serialize>(&self, kind: &str, body: &T) {
+        self.json_line(&Line { schema: SCHEMA, kind, lab: None, body });
+    }
+
+    fn json_line<T: Serialize>(&self, line: &Line<'_, T>) {
+        if !self.is_json() {
+            return;
+        }
+        let text = serde_json::to_string(line).expect("what is printed has only names for keys");
+        let mut stdout = io::stdout().lock();
+        let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    }
+
+    /// What went wrong, why, and what to do.
+    pub(crate) fn error(&self, error: &CliError) {
+        self.failure(&error.to_string(), error.causes(), error.next_step(), error.exit());
+    }
+
+    /// The same in parts.
+    pub(crate) fn failure(&self, message: &str, causes: Vec<String>, next_step: String, exit: Exit) {
+        self.stop_spinner();
+        if self.is_json() {
+            let body = ErrorBody { message: message.to_owned(), causes, next_step, exit_code: exit.code() };
+            return self.json("error", &body);
+        }
+        self.told(Tone::Bad, "error: ", message);
+        for cause in causes {
+            self.told(Tone::Plain, "cause: ", &cause);
+        }
+        self.told(Tone::Plain, "next:  ", &next_step);
+    }
+
+    /// Something for the person only, on stderr.
+    pub(crate) fn note(&self, text: &str) {
+        self.told(Tone::Plain, "note:  ", text);
+    }
+
+    fn told(&self, tone: Tone, label: &str, text: &str) {
+        self.answered(false);
+        let indent = label.chars().count();
+        let lines = wrap(&tame(text), self.room().saturating_sub(indent).max(20));
+        self.aside(|| {
+            let mut stderr = anstream::stderr().lock();
+            for (number, line) in lines.iter().enumerate() {
+                let head = if number == 0 { paint(tone.style(), label) } else { " ".repeat(indent) };
+                let _ = writeln!(stderr, "{}{head}{line}", self.mark());
+            }
+            let _ = stderr.flush();
+        });
+    }
+
+    /// A question at the end of the group, without a line's end.
+    pub(crate) fn question(&self, text: &str) {
+        self.stop_spinner();
+        let lines = wrap(&tame(text), self.room().saturating_sub(LABEL + 4).max(20));
+        let head = format!("{}{}", self.mark(), " ".repeat(LABEL));
+        let mut stderr = anstream::stderr().lock();
+        let _ = write!(stderr, "{head}{} ", lines.join(&format!("\n{head}"))).and_then(|()| stderr.flush());
+        self.0.asking.store(true, Ordering::Relaxed);
+    }
+
+    /// The question has its answer, and with it its line's end; or it is left without.
+    pub(crate) fn answered(&self, answered: bool) {
+        if self.0.asking.swap(false, Ordering::Relaxed) && !answered {
+            let _ = writeln!(anstream::stderr().lock());
+        }
+    }
+
+    /// The head of a question that something else prints.
+    pub(crate) fn mark(&self) -> &'static str {
+        if self.is_lab() { "LAB " } else { "" }
+    }
+
+    /// Shows on a terminal that something is waited for.
+    pub(crate) fn start_spinner(&self, text: String) {
+        if self.is_json() || !io::stderr().is_terminal() {
+            return;
+        }
+        let bar = ProgressBar::new_spinner().with_message(tame(&text));
+        let template = format!("{}{{spinner}} {{msg}} {{elapsed}}", self.mark());
+        bar.set_style(ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.enable_steady_tick(Duration::from_millis(100));
+        if let Some(old) = self.spinner().replace(bar) {
+            old.finish_and_clear();
+        }
+    }
+
+    pub(crate) fn stop_spinner(&self) {
+        if let Some(bar) = self.spinner().take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn spinner(&self) -> std::sync::MutexGuard<'_, Option<ProgressBar>> {
+        self.0.spinner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes while the spinner steps aside.
+    fn aside(&self, write: impl FnOnce()) {
+        match &*self.spinner() {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    fn out(&self, text: &str) {
+        self.aside(|| {
+            let mut stdout = anstream::stdout().lock();
+            let line = format!("{}{text}", self.mark());
+            let _ = writeln!(stdout, "{}", line.trim_end()).and_then(|()| stdout.flush());
+        });
+    }
+}
+
+impl Tone {
+    fn style(self) -> Style {
+        match self {
+            Self::Plain => Style::new().bold(),
+            Self::Good => AnsiColor::Green.on_default().bold(),
+            Self::Bad => AnsiColor::Red.on_default().bold(),
+            Self::Unsure => AnsiColor::Yellow.on_default().bold(),
+        }
+    }
+}
+
+fn paint(style: Style, text: &str) -> String {
+    if text.trim().is_empty() { text.to_owned() } else { format!("{style}{text}{style:#}") }
+}
+
+/// How wide the terminal on stdout is.
+fn columns() -> Option<usize> {
+    let (terminal_size::Width(columns), _) = terminal_size::terminal_size()?;
+    (columns > 0).then_some(usize::from(columns))
+}

@@ -1,0 +1,60 @@
+//! Ctrl-C, SIGTERM and a closed terminal.
+
+use super::error::CliError;
+use super::screen::Screen;
+use tethercert::provision::Stop;
+
+/// Asks for a stop at the first signal and says at each further one that the job ends by itself.
+pub(crate) fn stop_on_signals(stop: Stop, screen: Screen) -> Result<(), CliError> {
+    let mut signals = Signals::new()?;
+    tokio::spawn(async move {
+        signals.next().await;
+        stop.ask();
+        screen.note("stopping at the next safe point");
+        loop {
+            signals.next().await;
+            screen.note("the job is past its safe point and is brought to its end: leave USB plugged in");
+        }
+    });
+    Ok(())
+}
+
+/// Signals that mean: stop.
+pub(crate) struct Signals {
+    #[cfg(unix)]
+    kinds: [tokio::signal::unix::Signal; 3],
+}
+
+#[cfg(unix)]
+impl Signals {
+    pub(crate) fn new() -> Result<Self, CliError> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen = |kind| signal(kind).map_err(CliError::Signals);
+        let kinds = [listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?];
+        Ok(Self { kinds })
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.kinds;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Signals {
+    pub(crate) fn new() -> Result<Self, CliError> {
+        Ok(Self {})
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

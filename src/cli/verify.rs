@@ -1,0 +1,176 @@
+//! Is the phone as it should be?
+
+use super::bench::{Bench, PhoneArgs, PoolArgs};
+use super::error::CliError;
+use super::exit::Exit;
+use super::operator::vouched;
+use super::screen::{Screen, Tone};
+use super::text::{date, dotted, span};
+use clap::Args as ClapArgs;
+use serde::Serialize;
+use tethercert::phone::Authenticity;
+use tethercert::provision::{Checkup, Proof, check_up};
+use tethercert::service::ocauth::OcAuth;
+use time::OffsetDateTime;
+
+/// By how much the phone's clock may be wrong, seconds.
+const CLOCK_SECONDS: i64 = 60;
+/// A certificate that ends sooner is worth a word.
+const SOON: time::Duration = time::Duration::days(30);
+
+/// Have a phone prove what it holds, and judge the pool through its eyes
+///
+/// Changes nothing. Each finding is good, bad or unknown; exit code 1 when one is bad.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pool: PoolArgs,
+    #[command(flatten)]
+    phone: PhoneArgs,
+}
+
+/// One thing that was looked at.
+#[derive(Serialize)]
+struct Finding {
+    check: &'static str,
+    verdict: Verdict,
+    text: String,
+    next_step: Option<String>,
+}
+
+#[derive(Serialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    Good,
+    Bad,
+    Unknown,
+}
+
+#[derive(Serialize)]
+struct OutcomeLine {
+    outcome: &'static str,
+    exit_code: u8,
+}
+
+pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
+    let bench = Bench::for_a_phone(&args.phone, screen).await?;
+    let chosen = bench.pool(&args.pool)?;
+    let found = bench.pick(args.phone.device.as_ref()).await?;
+    let mut phone = bench.finder.open(&found).await?;
+    let mut service = chosen.as_ref().map(|chosen| chosen.pool.enrolment());
+    if chosen.as_ref().is_some_and(|chosen| chosen.lab) {
+        screen.mark_lab();
+    }
+    let checkup = check_up::<_, OcAuth>(phone.driver(), service.as_mut()).await.map_err(CliError::from)?;
+    let identity = &checkup.identity;
+    let model = format!("{} {}", identity.maker, identity.model);
+    screen.line("phone", &dotted(&[format!("port {}", found.slot()), model, identity.mac.to_string()]));
+
+    let findings = findings(&checkup, OffsetDateTime::now_utc());
+    for finding in &findings {
+        screen.json("finding", finding);
+        let (tone, word) = match finding.verdict {
+            Verdict::Good => (Tone::Good, "good"),
+            Verdict::Bad => (Tone::Bad, "bad"),
+            Verdict::Unknown => (Tone::Unsure, "unknown"),
+        };
+        screen.toned(tone, word, &format!("{}: {}", finding.check, finding.text));
+        if let Some(next) = &finding.next_step {
+            screen.line("", &format!("next: {next}"));
+        }
+    }
+    let bad = findings.iter().filter(|finding| finding.verdict == Verdict::Bad).count();
+    let exit = if bad == 0 { Exit::Done } else { Exit::Failed };
+    screen.json("outcome", &OutcomeLine { outcome: if bad == 0 { "good" } else { "bad" }, exit_code: exit.code() });
+    Ok(exit)
+}
+
+fn findings(checkup: &Checkup, now: OffsetDateTime) -> Vec<Finding> {
+    let finding = |check, verdict, text: String, next: Option<&str>| Finding {
+        check,
+        verdict,
+        text,
+        next_step: next.map(str::to_owned),
+    };
+    let mut findings = Vec::new();
+    findings.push(match &checkup.authenticity {
+        vouching @ (Authenticity::Maker { .. } | Authenticity::Code) => {
+            finding("phone", Verdict::Good, vouched(vouching), None)
+        }
+        nothing @ Authenticity::Nothing { .. } => finding("phone", Verdict::Unknown, vouched(nothing), None),
+    });
+    findings.push(clock(checkup.state.clock, now));
+    match &checkup.certificate {
+        None => findings.push(finding(
+            "identity",
+            Verdict::Bad,
+            "the phone holds none".to_owned(),
+            Some("give it one: tethercert provision --user …"),
+        )),
+        Some((certificate, proof)) => {
+            let user = checkup.state.identity.as_ref().map(|held| held.user.clone()).unwrap_or_default();
+            findings.push(match proof {
+                Proof::Given => {
+                    let text =
+                        format!("{user}; the phone signed our challenge ({})", certificate.fingerprint().short());
+                    finding("identity", Verdict::Good, text, None)
+                }
+                Proof::Failed(error) => finding("identity", Verdict::Bad, error.to_string(), Some(&error.next_step())),
+            });
+            findings.push(dates(certificate.not_before(), certificate.not_after(), "this computer's clock", now));
+            if let Some(clock) = checkup.state.clock {
+                findings.push(dates(certificate.not_before(), certificate.not_after(), "the phone's clock", clock));
+            }
+        }
+    }
+    findings.push(match &checkup.server {
+        None => finding(
+            "server",
+            Verdict::Unknown,
+            "no pool was asked".to_owned(),
+            Some("name the pool with --certprov-url to judge its chain through the phone's eyes"),
+        ),
+        Some(judged) => {
+            let text = format!("{}: {}", judged.survey.host, judged.verdict.to_string().replace('\n', "; "));
+            match judged.verdict.is_good() {
+                true => finding("server", Verdict::Good, text, None),
+                false => finding(
+                    "server",
+                    Verdict::Bad,
+                    text,
+                    Some("give the phone what it lacks: tethercert provision, with the same user"),
+                ),
+            }
+        }
+    });
+    findings
+}
+
+fn clock(clock: Option<OffsetDateTime>, now: OffsetDateTime) -> Finding {
+    let (verdict, text) = match clock {
+        None => (Verdict::Bad, "never set".to_owned()),
+        Some(clock) => {
+            let ahead = (clock - now).whole_seconds();
+            let direction = if ahead > 0 { "ahead of" } else { "behind" };
+            match ahead.abs() {
+                0..=CLOCK_SECONDS => (Verdict::Good, format!("within {} of this computer's", span(CLOCK_SECONDS))),
+                _ => (Verdict::Bad, format!("{}, {} {direction} this computer's", date(clock), span(ahead))),
+            }
+        }
+    };
+    let next = "run tethercert provision, which sets it, or give the phone the time over its network (NTP)";
+    Finding { check: "clock", verdict, text, next_step: (verdict == Verdict::Bad).then(|| next.to_owned()) }
+}
+
+fn dates(from: OffsetDateTime, until: OffsetDateTime, whose: &str, now: OffsetDateTime) -> Finding {
+    let both = format!("{} to {}", date(from), date(until));
+    let (verdict, text, next) = match () {
+        () if now < from => (Verdict::Bad, format!("{both}: not valid yet by {whose}"), Some("set that clock")),
+        () if now > until => (Verdict::Bad, format!("{both}: over by {whose}"), Some("run tethercert provision")),
+        () if now + SOON > until => {
+            (Verdict::Good, format!("{both}: good by {whose}, and ends soon"), Some("run tethercert provision --renew"))
+        }
+        () => (Verdict::Good, format!("{both}: good by {whose}"), None),
+    };
+    Finding { check: "dates", verdict, text, next_step: next.map(str::to_owned) }
+}
