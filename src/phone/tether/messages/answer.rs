@@ -18,7 +18,7 @@ pub struct SettingsMap {
     pub web_services: String,
 }
 
-/// Answer to [`Operation::State`].
+/// Answer to [`super::Operation::State`].
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct State {
@@ -82,7 +82,7 @@ pub struct PendingMap {
     /// What the host that began it calls itself.
     #[n(4)]
     pub host_label: String,
-    /// The identity it will replace, as [`Operation::Begin`] said.
+    /// The identity it will replace, as [`super::Operation::Begin`] said.
     #[n(5)]
     pub replaces: Option<ByteArray<32>>,
 }
@@ -123,7 +123,7 @@ pub struct AnchorMap {
     pub name: String,
 }
 
-/// Answer to [`Operation::ReadCertificate`], and to [`Operation::SigningRequest`].
+/// Answer to [`super::Operation::ReadCertificate`], and to [`super::Operation::SigningRequest`].
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct DerMap {
@@ -132,7 +132,7 @@ pub struct DerMap {
     pub der: ByteVec,
 }
 
-/// Answer to [`Operation::ShowCode`].
+/// Answer to [`super::Operation::ShowCode`].
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Revealed {
@@ -141,7 +141,7 @@ pub struct Revealed {
     pub nonce: ByteArray<32>,
 }
 
-/// Answer to [`Operation::Log`].
+/// Answer to [`super::Operation::Log`].
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct LogPage {
@@ -168,14 +168,14 @@ pub struct LogEntry {
     pub text: String,
 }
 
-/// Answer to [`Operation::Prove`].
+/// Answer to [`super::Operation::Prove`].
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct PossessionMap {
     /// Of the certificate whose key signed.
     #[n(0)]
     pub fingerprint: ByteArray<32>,
-    /// [`RSA_SHA256`] or [`ECDSA_SHA256`].
+    /// [`super::RSA_SHA256`] or [`super::ECDSA_SHA256`].
     #[n(1)]
     pub algorithm: u8,
     /// Over the labelled handshake hash, nonce and fingerprint.
@@ -183,7 +183,7 @@ pub struct PossessionMap {
     pub signature: ByteVec,
 }
 
-/// Answer to [`Operation::SignHandshake`].
+/// Answer to [`super::Operation::SignHandshake`].
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct SignatureMap {
@@ -192,7 +192,7 @@ pub struct SignatureMap {
     pub signature: ByteVec,
 }
 
-/// Answer to [`Operation::MakeKey`].
+/// Answer to [`super::Operation::MakeKey`].
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct KeyMade {
@@ -204,7 +204,7 @@ pub struct KeyMade {
     pub took_ms: u32,
 }
 
-/// Answer to [`Operation::Check`]. A verdict is 0 good, 1 bad, 2 not judged.
+/// Answer to [`super::Operation::Check`]. A verdict is 0 good, 1 bad, 2 not judged.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Checked {
@@ -232,7 +232,7 @@ pub const BAD: u8 = 1;
 /// A verdict of [`Checked`]: not judged.
 pub const NOT_JUDGED: u8 = 2;
 
-/// Answer to [`Operation::Commit`].
+/// Answer to [`super::Operation::Commit`].
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Committed {
@@ -253,10 +253,10 @@ pub struct Problem {
     /// What went wrong, for people, in the phone's words.
     #[n(0)]
     pub text: String,
-    /// Tries left, with [`code::WRONG_CODE`].
+    /// Tries left, with [`super::code::WRONG_CODE`].
     #[n(1)]
     pub tries_left: Option<u8>,
-    /// The pending transaction, with [`code::OTHER_PENDING`].
+    /// The pending transaction, with [`super::code::OTHER_PENDING`].
     #[n(2)]
     pub pending: Option<PendingMap>,
 }

@@ -64,7 +64,7 @@ pub struct IdentityMap {
     /// The UUID that its REGISTER carries in `+sip.instance`, most significant byte first.
     #[n(5)]
     pub device: ByteArray<16>,
-    /// Bits: see [`capability`].
+    /// Bits: see [`super::capability`].
     #[n(6)]
     pub capabilities: u32,
     /// Key kinds: 1 RSA 2048, 2 RSA 3072, 3 P-256.
