@@ -208,6 +208,8 @@ pub enum UsbError {
 pub enum Missing {
     /// An interface with this number.
     Interface(u8),
+    /// An interface of this class, subclass and protocol.
+    InterfaceKind((u8, u8, u8)),
     /// An endpoint with this address, of the kind and direction of the transfer.
     Endpoint(u8),
     /// Room for this many bytes in one control request.
@@ -290,6 +292,9 @@ impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Interface(number) => write!(f, "interface {number}"),
+            Self::InterfaceKind((class, subclass, protocol)) => {
+                write!(f, "interface of class {class:02x}/{subclass:02x}/{protocol:02x}")
+            }
             Self::Endpoint(address) => write!(f, "fitting endpoint {address:#04x}"),
             Self::ControlRoom(length) => write!(f, "room for {length} bytes in one control request"),
         }

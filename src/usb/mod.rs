@@ -112,6 +112,34 @@ impl Usb {
         }
     }
 
+    /// Opens a listed device and claims its first interface of this class, subclass and protocol.
+    ///
+    /// The number is taken from the device's own configuration: a USB/IP list does not say it.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub async fn open_kind(&self, attached: &Attached, kind: (u8, u8, u8)) -> Result<Link, UsbError> {
+        let slot = attached.slot.clone();
+        let missing = || UsbError::Missing { at: Where::Port(slot.clone()), missing: Missing::InterfaceKind(kind) };
+        let number = |mut interfaces: std::slice::Iter<'_, InterfaceKind>| {
+            let found = interfaces.find(|interface| (interface.class, interface.subclass, interface.protocol) == kind);
+            found.map(|interface| interface.number).ok_or_else(missing)
+        };
+        match &self.backend {
+            Backend::System => self.open(attached, number(attached.interfaces.iter())?).await,
+            Backend::UsbIp(host) => {
+                let device = usbip::open(host, attached).await?;
+                let (descriptor, configuration) = (device.descriptor.clone(), device.configuration.clone());
+                let kinds: Vec<InterfaceKind> =
+                    configuration.interfaces.iter().map(|interface| interface.kind).collect();
+                let (interface, counters) = (number(kinds.iter())?, device.counters);
+                let backend = link::Backend::UsbIp(Box::new(device));
+                Link::new(slot.clone(), interface, descriptor, configuration, counters, backend)
+            }
+        }
+    }
+
     /// Chooses the one candidate that `selector` names, as [`choose`] does, and reads serials where they are needed for it.
     ///
     /// Over USB/IP that imports each candidate for a moment, and only for [`Selector::Serial`].
