@@ -32,6 +32,9 @@ pub trait Device: Send {
     /// flushes it now.
     fn halt_cleared(&mut self, endpoint: u8);
 
+    /// The host has set the configuration, or with a number this interface: what the device began there is over.
+    fn configured(&mut self, _interface: Option<u8>) {}
+
     /// The host is gone: it closed the device, or the cable was pulled. Comes once after each `attached`.
     fn detached(&mut self);
 }

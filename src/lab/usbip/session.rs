@@ -166,6 +166,10 @@ impl Session {
                 port.with_device(|device| device.halt_cleared(endpoint));
                 Vec::new()
             }
+            Handled::Configured(interface) => {
+                port.with_device(|device| device.configured(interface));
+                Vec::new()
+            }
             Handled::Device => port.with_device(|device| device.control(setup, data)).unwrap_or(Err(Stall))?,
         };
         if !setup.is_in() {

@@ -17,6 +17,8 @@ pub(super) enum Handled {
     Here(Result<Vec<u8>, Stall>),
     /// It is answered, and the device should know that the endpoint's halt is over.
     HaltCleared(u8),
+    /// It is answered, and the device should know that the configuration was set, or this interface.
+    Configured(Option<u8>),
     /// Only the device can answer.
     Device,
 }
@@ -63,12 +65,12 @@ impl Standing {
                 }
                 self.configuration = wanted;
                 bus.clear_halt(None);
-                done
+                Handled::Configured(None)
             }
             (INTERFACE, GET_INTERFACE) => Handled::Here(Ok(vec![0])),
             (INTERFACE, SET_INTERFACE) if setup.value == 0 => {
                 bus.clear_halt(None);
-                done
+                Handled::Configured(Some(endpoint))
             }
             (INTERFACE, GET_DESCRIPTOR) => Handled::Device,
             _ => Handled::Here(Err(Stall)),
