@@ -126,14 +126,8 @@ impl Finder {
     /// [`PhoneError::Undocumented`] where nobody knows how the model talks, and those of USB.
     pub async fn open(&self, found: &Found) -> Result<Phone, PhoneError> {
         let Some(model) = found.spoken() else { return Err(undocumented(found)) };
-        let interfaces = &found.attached.interfaces;
-        let interface = interfaces.iter().find(|interface| {
-            let kind = (interface.class, interface.subclass, interface.protocol);
-            model.usb.iter().any(|rule| rule.interface == Some(kind))
-        });
-        let number = interface.map_or(0, |interface| interface.number);
         let usb = |source| PhoneError::Usb { during: super::Step::Identify, source };
-        let link = self.usb.open(&found.attached, number).await.map_err(usb)?;
+        let link = self.usb.open_kind(&found.attached, tether::INTERFACE).await.map_err(usb)?;
         let maker_roots = model.maker_roots.iter().filter_map(|root| root.der.as_deref());
         let host = tether::Host {
             key: self.host_key.clone(),

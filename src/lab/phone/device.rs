@@ -1,7 +1,7 @@
 //! The phone's USB side: status and reset on the control pipe, frames on the bulk pipes.
 
 use super::VirtualPhone;
-use super::descriptors::{BULK_IN, BULK_OUT, INTERFACE, PACKET_BYTES, WINDOWS_VENDOR_CODE, windows_descriptor_set};
+use super::descriptors::{BULK_IN, BULK_OUT, PACKET_BYTES, WINDOWS_VENDOR_CODE, windows_descriptor_set};
 use super::engine::{Engine, Input, Line};
 use crate::lab::usbip::{Bus, Descriptors, Device, Setup, Stall};
 use crate::phone::tether::frames::{HEADER_BYTES, MAX_BODY_BYTES, REQUEST_RESET, REQUEST_STATUS};
@@ -11,6 +11,8 @@ use tokio::sync::mpsc;
 /// The phone as a USB device.
 pub struct TetherDevice {
     phone: VirtualPhone,
+    /// Number of the tether interface.
+    interface: u8,
     descriptors: Descriptors,
     attached: Option<Attached>,
 }
@@ -25,8 +27,21 @@ struct Attached {
 
 impl TetherDevice {
     pub(super) fn new(phone: VirtualPhone) -> Self {
-        let descriptors = super::tether_descriptors(&phone.lock().material);
-        Self { phone, descriptors, attached: None }
+        let (descriptors, interface) = {
+            let material = &phone.lock().material;
+            (super::tether_descriptors(material), material.interface)
+        };
+        Self { phone, interface, descriptors, attached: None }
+    }
+}
+
+impl Attached {
+    /// Ends what was; with epoch 0 until the host's next reset.
+    fn begin_epoch(&mut self, epoch: u16) {
+        self.line.begin_epoch(epoch);
+        self.partial.clear();
+        self.bus.flush(BULK_IN);
+        let _ = self.inputs.send(Input::Reset);
     }
 }
 
@@ -44,19 +59,15 @@ impl Device for TetherDevice {
     }
 
     fn control(&mut self, setup: &Setup, _data: &[u8]) -> Result<Vec<u8>, Stall> {
+        let here = setup.index == u16::from(self.interface);
         let attached = self.attached.as_mut().ok_or(Stall)?;
         match (setup.request_type, setup.request) {
-            (0xc1, REQUEST_STATUS) if setup.index == u16::from(INTERFACE) => {
-                Ok(attached.line.status(&self.phone).encode().to_vec())
-            }
-            (0x41, REQUEST_RESET) if setup.index == u16::from(INTERFACE) && setup.value != 0 => {
-                attached.line.begin_epoch(setup.value);
-                attached.partial.clear();
-                attached.bus.flush(BULK_IN);
-                let _ = attached.inputs.send(Input::Reset);
+            (0xc1, REQUEST_STATUS) if here => Ok(attached.line.status(&self.phone).encode().to_vec()),
+            (0x41, REQUEST_RESET) if here && setup.value != 0 && setup.length == 0 => {
+                attached.begin_epoch(setup.value);
                 Ok(Vec::new())
             }
-            (0xc0, WINDOWS_VENDOR_CODE) if setup.index == 7 => Ok(windows_descriptor_set()),
+            (0xc0, WINDOWS_VENDOR_CODE) if setup.index == 7 => Ok(windows_descriptor_set(Some(self.interface))),
             _ => Err(Stall),
         }
     }
@@ -74,6 +85,14 @@ impl Device for TetherDevice {
             let _ = attached.inputs.send(Input::Frame { epoch: attached.line.epoch(), bytes: frame });
         }
         Ok(())
+    }
+
+    fn configured(&mut self, interface: Option<u8>) {
+        if let Some(attached) = &mut self.attached
+            && interface.is_none_or(|number| number == self.interface)
+        {
+            attached.begin_epoch(0);
+        }
     }
 
     fn halt_cleared(&mut self, _endpoint: u8) {}

@@ -8,7 +8,7 @@ use crate::phone::tether::binding::{self, Side};
 use crate::phone::tether::frames::{Frame, FrameError, FrameKind, HEADER_BYTES, LinkState, Status};
 use crate::phone::tether::messages::{self, Arrived, HelloAnswer, Open, OpenAnswer, Outcome, VERSION, code};
 use crate::phone::tether::session::{
-    SessionError, hash_of, noise_builder, read_handshake, seal, unseal, write_handshake,
+    KEY_BYTES, SessionError, contributes, hash_of, noise_builder, read_handshake, seal, unseal, write_handshake,
 };
 use snow::{HandshakeState, TransportState};
 use std::sync::Arc;
@@ -268,9 +268,15 @@ fn send(bus: &Bus, line: &Line, epoch: u16, kind: FrameKind, body: Vec<u8>) {
 fn hello(inside: &Inside, body: &[u8]) -> Result<(HandshakeState, Vec<u8>), LinkError> {
     let malformed = || LinkError(code::BAD_FRAME, "the hello is shorter than it says".into());
     let (&count, rest) = body.split_first().ok_or_else(malformed)?;
-    let (versions, message) = rest.split_at_checked(count.into()).ok_or_else(malformed)?;
+    let (versions, message) = rest.split_at_checked(count.into()).filter(|_| count > 0).ok_or_else(malformed)?;
     if !versions.contains(&VERSION) {
         return Err(LinkError(code::NO_VERSION, format!("this phone speaks version {VERSION} only")));
+    }
+    if message.len() != KEY_BYTES {
+        return Err(LinkError(code::BAD_FRAME, "the first handshake message is a key and nothing more".into()));
+    }
+    if !contributes(message) {
+        return Err(SessionError::Handshake.into());
     }
     let clear = &body[..1 + versions.len()];
     let mut noise = noise_builder()
@@ -285,12 +291,13 @@ fn hello(inside: &Inside, body: &[u8]) -> Result<(HandshakeState, Vec<u8>), Link
 
 fn open(inside: &Inside, mut noise: HandshakeState, body: &[u8]) -> Result<(TransportState, Peer, Vec<u8>), LinkError> {
     let payload = read_handshake(&mut noise, body)?;
-    let open: Open = messages::decode(&payload).map_err(|error| LinkError(code::BAD_FRAME, error.to_string()))?;
     let handshake_hash = hash_of(&noise);
     let host_key = noise
         .get_remote_static()
         .and_then(|key| <[u8; 32]>::try_from(key).ok())
+        .filter(|key| contributes(key))
         .ok_or_else(|| LinkError::from(SessionError::Handshake))?;
+    let open: Open = messages::decode(&payload).map_err(|error| LinkError(code::BAD_FRAME, error.to_string()))?;
     let mut transport = noise.into_transport_mode().map_err(|_| LinkError::from(SessionError::Handshake))?;
 
     let mut nonce = [0; 32];

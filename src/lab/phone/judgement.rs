@@ -2,7 +2,7 @@
 
 use crate::phone::tether::messages::{BAD, Checked, GOOD, NOT_JUDGED};
 use minicbor::bytes::ByteVec;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use std::time::Duration;
 use time::OffsetDateTime;
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
@@ -84,13 +84,20 @@ fn names(leaf: &X509Certificate<'_>) -> Vec<String> {
     if let Ok(Some(extension)) = leaf.subject_alternative_name() {
         for name in &extension.value.general_names {
             match name {
-                GeneralName::URI(uri) => names.extend(uri.strip_prefix("sip:").map(str::to_owned)),
+                GeneralName::URI(uri) => names.extend(sip_user(uri)),
                 GeneralName::RFC822Name(address) => names.push((*address).to_owned()),
                 _ => {}
             }
         }
     }
     names
+}
+
+/// The address of a SIP URI without its parameters and headers; `sips` is another scheme.
+fn sip_user(uri: &str) -> Option<String> {
+    let (scheme, address) = uri.split_once(':')?;
+    let address = address.split([';', '?']).next()?;
+    scheme.eq_ignore_ascii_case("sip").then(|| address.to_owned())
 }
 
 /// What the phone judges a server by.
@@ -108,7 +115,9 @@ impl ServerTrust<'_> {
         let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds.ok_or("the phone has no time")?));
         let anchors: Vec<CertificateDer<'_>> =
             self.anchors.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
-        let anchors: Vec<_> = anchors.iter().filter_map(|der| anchor_from_trusted_cert(der).ok()).collect();
+        // An anchor is a name and a key: what its extensions say is not judged.
+        let anchors = anchors.iter().filter_map(|der| anchor_from_trusted_cert(der).ok());
+        let anchors: Vec<_> = anchors.map(|anchor| TrustAnchor { name_constraints: None, ..anchor }).collect();
         let between: Vec<CertificateDer<'_>> =
             rest.iter().chain(self.intermediates).map(|der| CertificateDer::from(der.as_slice())).collect();
         let server = CertificateDer::from(server.as_slice());
@@ -124,7 +133,8 @@ impl ServerTrust<'_> {
                 None,
             )
             .map_err(|error| format!("the server's chain does not build: {error}"))?;
-        let name = ServerName::try_from(name).map_err(|_| format!("{name} is no server name"))?;
+        let name = ServerName::try_from(name.strip_suffix('.').unwrap_or(name))
+            .map_err(|_| format!("{name} is no server name"))?;
         server
             .verify_is_valid_for_subject_name(&name)
             .map_err(|_| "the server's certificate is for another name".into())

@@ -15,6 +15,8 @@ mod transcript;
 
 pub use descriptors::{INTERFACE_GUID, WINDOWS_VENDOR_CODE, tether_descriptors, windows_descriptor_set};
 pub use flash::{Memory, Pending, StoredIdentity, StoredKey};
+#[cfg(test)]
+pub(crate) use operations::pkcs10;
 
 use crate::credential::{Fingerprint, KeyKind};
 use crate::phone::tether::binding::ShortCode;
@@ -50,6 +52,8 @@ pub struct PhoneMaterial {
     pub device: Uuid,
     /// Vendor and product id on the bus.
     pub usb_id: (u16, u16),
+    /// Number of the tether interface; the firmware update interface behind it takes another.
+    pub interface: u8,
     /// Capabilities, as bits of [`capability`].
     pub capabilities: u32,
     /// Key kinds it can make.
@@ -98,6 +102,7 @@ impl PhoneMaterial {
             firmware: "2.4.1".into(),
             device: Uuid::new_v5(&Uuid::NAMESPACE_OID, &mac),
             usb_id: (0x1209, 0x0001),
+            interface: 0,
             capabilities: capability::LIGHT
                 | capability::SCREEN
                 | capability::KEYS

@@ -21,9 +21,17 @@ pub(super) struct Transcript {
 
 /// The names that the settings allow a server to have.
 pub(super) fn names_of(settings: &SettingsMap) -> Vec<String> {
-    let registrar = settings.registrar.iter().map(|text| text.rsplit_once(':').map_or(text.as_str(), |(host, _)| host));
-    let web = settings.web_services.split_once("://").map(|(_, rest)| rest.split(['/', ':']).next().unwrap_or(""));
-    registrar.chain(web).map(str::to_owned).collect()
+    let web = settings.web_services.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+    settings.registrar.as_deref().into_iter().chain(web).filter_map(host).map(str::to_owned).collect()
+}
+
+/// The host of `host:port`, `host` or `[address]:port`.
+fn host(authority: &str) -> Option<&str> {
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?.0,
+        None => authority.split(':').next()?,
+    };
+    Some(host).filter(|host| !host.is_empty())
 }
 
 /// Reads the messages; the client's certificate must be `own`.
@@ -44,22 +52,27 @@ pub(super) fn read(messages: &[u8], own: &[u8], scheme: u16) -> Result<Transcrip
     tls12(hello)?;
     let (_, chain) = next(&[CERTIFICATE])?;
     let server_chain = certificates(chain)?;
-    let mut asked = false;
+    // Each at most once, in this order; what follows CertificateRequest is checked after the loop.
+    let mut allowed: &[u8] = &[CERTIFICATE_STATUS, SERVER_KEY_EXCHANGE, CERTIFICATE_REQUEST, SERVER_HELLO_DONE];
     loop {
-        let (kind, body) = next(&[CERTIFICATE_STATUS, SERVER_KEY_EXCHANGE, CERTIFICATE_REQUEST, SERVER_HELLO_DONE])?;
+        let (kind, body) = next(allowed)?;
+        let at = allowed.iter().position(|one| *one == kind).unwrap_or_default();
+        allowed = &allowed[at + 1..];
         match kind {
             CERTIFICATE_REQUEST => {
-                if !offers(body, scheme) {
+                let schemes = schemes(body).ok_or("the server's request for a certificate cannot be read")?;
+                if !schemes.contains(&scheme) {
                     return Err("the server does not take this kind of signature".into());
                 }
-                asked = true;
+                break;
             }
-            SERVER_HELLO_DONE => break,
+            SERVER_HELLO_DONE => return Err("the server did not ask for a certificate".into()),
             _ => {}
         }
     }
-    if !asked {
-        return Err("the server did not ask for a certificate".into());
+    let (_, done) = next(&[SERVER_HELLO_DONE])?;
+    if !done.is_empty() {
+        return Err("the server's ServerHelloDone is not empty".into());
     }
     let (_, client) = next(&[CERTIFICATE])?;
     if certificates(client)?.first().map(Vec::as_slice) != Some(own) {
@@ -122,11 +135,16 @@ fn certificates(body: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     Ok(found)
 }
 
-/// Whether a CertificateRequest names the signature scheme (RFC 5246, section 7.4.4).
-fn offers(body: &[u8], scheme: u16) -> bool {
-    let Some((_types, rest)) = vector(body, 1) else { return false };
-    let Some((schemes, _)) = vector(rest, 2) else { return false };
-    schemes.chunks_exact(2).any(|pair| u16::from_be_bytes([pair[0], pair[1]]) == scheme)
+/// The signature schemes of a CertificateRequest (RFC 5246, section 7.4.4), where it is read to its end.
+fn schemes(body: &[u8]) -> Option<Vec<u16>> {
+    let (_types, rest) = vector(body, 1)?;
+    let (schemes, rest) = vector(rest, 2)?;
+    let (mut authorities, after) = vector(rest, 2)?;
+    while !authorities.is_empty() {
+        authorities = vector(authorities, 2)?.1;
+    }
+    let (pairs, odd) = schemes.as_chunks::<2>();
+    (after.is_empty() && odd.is_empty()).then(|| pairs.iter().map(|pair| u16::from_be_bytes(*pair)).collect())
 }
 
 #[cfg(test)]

@@ -6,12 +6,13 @@ use super::frames::{Frame, FrameKind, LinkState, Status};
 use super::messages::*;
 use super::session::{Hello, HostKey, hash_of, noise_builder, read_handshake, seal, unseal, write_handshake};
 use crate::credential::Fingerprint;
-use crate::lab::phone::{PhoneMaterial, tether_descriptors, windows_descriptor_set};
+use crate::lab::phone::{PhoneMaterial, StoredKey, pkcs10, tether_descriptors, windows_descriptor_set};
 use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::data::Type;
 use minicbor::decode::Decoder;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use x509_parser::prelude::{FromDer, X509CertificationRequest};
 use zeroize::Zeroizing;
 
 const PAGE: &str = include_str!("../../../docs/tether-protocol.md");
@@ -150,7 +151,8 @@ fn usb(blocks: &mut Blocks) {
     hex(blocks, "device-descriptor", &descriptors.device);
     hex(blocks, "configuration-descriptor", &descriptors.configuration);
     hex(blocks, "bos", &descriptors.bos.unwrap());
-    hex(blocks, "windows-descriptor-set", &windows_descriptor_set());
+    hex(blocks, "windows-descriptor-set", &windows_descriptor_set(Some(0)));
+    hex(blocks, "windows-descriptor-set-alone", &windows_descriptor_set(None));
     hex(blocks, "working-frame", &frame(FrameKind::Working, &[]));
     let error = encode_answer(&[Outcome::failed(code::NO_SESSION, "there is no session")]);
     hex(blocks, "error-frame", &frame(FrameKind::Error, &error));
@@ -249,6 +251,8 @@ fn identity() -> IdentityMap {
 }
 
 fn answers(blocks: &mut Blocks) {
+    cbor(blocks, "state-answer", &encode_answer(&[Outcome::done(&full_state())]));
+    hex(blocks, "certification-request-info", &certification_request_info());
     let failed = [Outcome::done(&Nothing {}), Outcome::failed(code::KEY_KIND, "no keys of kind 9")];
     cbor(blocks, "failed-answer", &encode_answer(&failed));
     let problem = Problem { text: "wrong administrator code".into(), tries_left: Some(2), pending: None };
@@ -265,14 +269,52 @@ fn answers(blocks: &mut Blocks) {
     cbor(blocks, "other-pending-answer", &encode_answer(&[Outcome::Failed(code::OTHER_PENDING, problem)]));
 }
 
-fn operations() -> Vec<(&'static str, Operation)> {
-    let id: ByteArray<16> = std::array::from_fn(|at| at as u8).into();
-    let certificate = ByteVec::from(DER.to_vec());
-    let settings = SettingsMap {
+fn full_state() -> State {
+    State {
+        clock: Some(1_780_000_000),
+        identity: Some(CurrentIdentity {
+            user: USER.into(),
+            fingerprint: [0x88; 32].into(),
+            not_before: 1_767_225_600,
+            not_after: 1_782_864_000,
+            intermediates: vec![[0xbb; 32].into()],
+        }),
+        pending: Some(PendingMap {
+            id: std::array::from_fn(|at| at as u8).into(),
+            user: USER.into(),
+            step: 2,
+            yours: true,
+            host_label: "station 3".into(),
+            replaces: Some([0x88; 32].into()),
+        }),
+        committed: Some([0xcc; 16].into()),
+        settings: Some(settings()),
+        anchors: 3,
+    }
+}
+
+fn settings() -> SettingsMap {
+    SettingsMap {
         sip_uri: format!("sip:{USER}"),
         registrar: Some("sip.contoso.example:5061".into()),
         web_services: "https://web.contoso.example/CertProv/CertProvisioningService.svc".into(),
-    };
+    }
+}
+
+/// What the lab's phone signs with a known key.
+fn certification_request_info() -> Vec<u8> {
+    // PKCS#8 of a key on P-256 (RFC 5958; RFC 5915 without the public key).
+    let head = "3041020100301306072a8648ce3d020106082a8648ce3d030107042730250201010420";
+    let head = (0..head.len()).step_by(2).map(|at| u8::from_str_radix(&head[at..at + 2], 16).unwrap());
+    let pkcs8: Vec<u8> = head.chain([0x99; 32]).collect();
+    let request = pkcs10(&StoredKey { kind: 3, pkcs8: pkcs8.into() }, USER).unwrap();
+    let (_, request) = X509CertificationRequest::from_der(&request).unwrap();
+    request.certification_request_info.raw.to_vec()
+}
+
+fn operations() -> Vec<(&'static str, Operation)> {
+    let id: ByteArray<16> = std::array::from_fn(|at| at as u8).into();
+    let certificate = ByteVec::from(DER.to_vec());
     vec![
         ("set-clock", Operation::SetClock { time: 1_780_000_000 }),
         ("show-code", Operation::ShowCode { nonce: [0x55; 32].into() }),
@@ -291,7 +333,7 @@ fn operations() -> Vec<(&'static str, Operation)> {
                 certificate: certificate.clone(),
             },
         ),
-        ("settings", Operation::Settings { id, settings }),
+        ("settings", Operation::Settings { id, settings: settings() }),
         ("check", Operation::Check { id, server_chain: vec![certificate], server_name: "web.contoso.example".into() }),
         ("commit", Operation::Commit { id }),
         ("abort", Operation::Abort { id }),

@@ -35,6 +35,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 
+/// Class, subclass and protocol of the interface, by which a phone is found and opened.
+pub const INTERFACE: (u8, u8, u8) = (frames::INTERFACE_CLASS, frames::INTERFACE_SUBCLASS, frames::INTERFACE_PROTOCOL);
+
 /// What the driver knows of this host and of makers.
 #[derive(Clone)]
 pub struct Host {
@@ -66,8 +69,9 @@ impl Tether {
     }
 
     /// Sends a request and gives the answers of all its operations; the first refusal is the error.
+    /// A cable or a session that fails is told of the last operation: it is what the others are for.
     async fn request(&mut self, operations: &[(Step, Operation)]) -> Result<Vec<Vec<u8>>, PhoneError> {
-        let during = operations.first().map_or(Step::Look, |(step, _)| *step);
+        let during = operations.last().map_or(Step::Look, |(step, _)| *step);
         let plain: Vec<Operation> = operations.iter().map(|(_, operation)| operation.clone()).collect();
         let session = self.session.as_mut().ok_or_else(|| no_session(during))?;
         let request = messages::encode_request(&plain);
@@ -119,7 +123,7 @@ impl Tether {
             return Err(PhoneError::Protocol { during: Step::Look, what });
         }
         while anchors.len() < usize::from(first.total) {
-            let start = anchors.len() as u16;
+            let start = anchors.len() as u64;
             let page: AnchorPage = read(&self.one(Step::Look, Operation::Anchors { start }).await?, Step::Look)?;
             if page.anchors.is_empty() {
                 let what = "the list of trust anchors ends before its own total".into();
@@ -139,7 +143,7 @@ impl Tether {
         }
     }
 
-    fn staged(transaction: TransactionId, role: u8, certificate: &Certificate) -> (Step, Operation) {
+    fn staged(transaction: TransactionId, role: u64, certificate: &Certificate) -> (Step, Operation) {
         let operation = Operation::Stage {
             id: (*transaction.as_bytes()).into(),
             role,
@@ -194,7 +198,7 @@ impl Driver for Tether {
     async fn look(&mut self, attention: Duration) -> Result<PhoneState, PhoneError> {
         let mut operations = vec![(Step::Look, Operation::State {}), (Step::Look, Operation::Anchors { start: 0 })];
         if !attention.is_zero() {
-            let seconds = attention.as_secs().min(120) as u8;
+            let seconds = attention.as_secs().min(120);
             operations.push((Step::Look, Operation::Attention { seconds }));
         }
         let answers = self.request(&operations).await?;
@@ -231,7 +235,7 @@ impl Driver for Tether {
     }
 
     async fn attention(&mut self, time: Duration) -> Result<(), PhoneError> {
-        let seconds = time.as_secs().min(120) as u8;
+        let seconds = time.as_secs().min(120);
         self.one(Step::Look, Operation::Attention { seconds }).await.map(|_| ())
     }
 
@@ -247,7 +251,7 @@ impl Driver for Tether {
         }
         let replaces = preparation.replaces.map(|fingerprint| (*fingerprint.as_bytes()).into());
         operations.push((Step::Begin, Operation::Begin { id, user: common_name.clone(), replaces }));
-        operations.push((Step::MakeKey, Operation::MakeKey { id, kind: reading::kind_number(preparation.key) }));
+        operations.push((Step::MakeKey, Operation::MakeKey { id, kind: reading::kind_number(preparation.key).into() }));
         let request = Operation::SigningRequest { id, common_name: common_name.clone(), hash: 0 };
         operations.push((Step::SigningRequest, request));
 
@@ -370,7 +374,7 @@ impl Driver for Tether {
     }
 
     async fn log(&mut self, start: u32) -> Result<(Vec<LogLine>, u32), PhoneError> {
-        let page: LogPage = read(&self.one(Step::Log, Operation::Log { start }).await?, Step::Log)?;
+        let page: LogPage = read(&self.one(Step::Log, Operation::Log { start: start.into() }).await?, Step::Log)?;
         Ok((page.entries.iter().map(reading::log_line).collect(), page.end))
     }
 

@@ -2,6 +2,7 @@
 
 use super::binding::{self, Side};
 use super::messages::{self, HelloAnswer, Open, VERSION};
+use aws_lc_rs::agreement;
 use snow::{Builder, HandshakeState, TransportState};
 use std::fs;
 use std::io::{self, Write};
@@ -12,6 +13,8 @@ use zeroize::Zeroizing;
 pub const MAX_PLAINTEXT_BYTES: usize = super::frames::MAX_BODY_BYTES - TAG_BYTES;
 /// The longest host label, characters.
 const HOST_LABEL_CHARACTERS: usize = 32;
+/// A public key of the handshake.
+pub const KEY_BYTES: usize = 32;
 /// What sealing adds.
 pub const TAG_BYTES: usize = 16;
 
@@ -130,6 +133,10 @@ impl Hello {
     /// Takes the phone's answer.
     pub fn answered(mut self, body: &[u8]) -> Result<(Opening, HelloAnswer), SessionError> {
         let payload = read_handshake(&mut self.noise, body)?;
+        let (ephemeral, fixed) = (body.get(..KEY_BYTES), self.noise.get_remote_static());
+        if !ephemeral.is_some_and(contributes) || !fixed.is_some_and(contributes) {
+            return Err(SessionError::Handshake);
+        }
         let answer: HelloAnswer = messages::decode(&payload).map_err(SessionError::Malformed)?;
         if answer.version != VERSION {
             return Err(SessionError::Version(answer.version));
@@ -205,6 +212,13 @@ pub fn read_handshake(noise: &mut HandshakeState, message: &[u8]) -> Result<Vec<
     let length = noise.read_message(message, &mut payload).map_err(|_| SessionError::Handshake)?;
     payload.truncate(length);
     Ok(payload)
+}
+
+/// Whether secrets shared with this Curve25519 key depend on both sides. For a few keys, the zero point among them, they
+/// are zero whatever the other key (RFC 7748, section 6.1), and Noise does not look.
+pub fn contributes(key: &[u8]) -> bool {
+    let own = agreement::PrivateKey::generate(&agreement::X25519).expect("the system makes keys");
+    agreement::agree(&own, agreement::UnparsedPublicKey::new(&agreement::X25519, key), (), |_| Ok(())).is_ok()
 }
 
 /// Encrypts the next message of a session.

@@ -5,6 +5,8 @@ use super::*;
 /// How many hosts the phone remembers.
 const KNOWN_HOSTS: usize = 8;
 
+const MAX_CODE_BYTES: usize = 64;
+
 /// How many short codes are shown in [`CODES_WITHIN`]: somebody between who opens session after session until a code
 /// fits the one on the host's screen is stopped.
 const CODES: usize = 20;
@@ -55,6 +57,9 @@ pub(super) fn consent(inside: &mut Inside, peer: &mut Peer, given: Option<String
         (Consent::Code { .. }, None) => {
             return refuse(code::CONSENT_NEEDED, "this phone wants its administrator code");
         }
+        (Consent::Code { .. }, Some(given)) if given.len() > MAX_CODE_BYTES || plain(&given).is_err() => {
+            return refuse(code::NOT_ACCEPTED, format!("a code is a text of at most {MAX_CODE_BYTES} bytes"));
+        }
         (Consent::Code { tries, .. }, Some(_)) if memory.wrong_codes >= *tries => {
             return refuse(code::CODE_LOCKED, "the administrator code is locked; reset it at the phone");
         }
@@ -82,15 +87,16 @@ pub(super) fn consent(inside: &mut Inside, peer: &mut Peer, given: Option<String
     nothing()
 }
 
-pub(super) fn attention(inside: &mut Inside, seconds: u8) -> Result<Vec<u8>, Stop> {
-    if seconds > 120 {
-        return refuse(code::NOT_ACCEPTED, "attention lasts at most 120 seconds");
-    }
+pub(super) fn attention(inside: &mut Inside, seconds: u64) -> Result<Vec<u8>, Stop> {
     supports(inside, capability::LIGHT | capability::SOUND | capability::SCREEN, "way to draw attention")?;
+    let seconds = match i64::try_from(seconds) {
+        Ok(seconds @ 0..=120) => seconds,
+        _ => return refuse(code::NOT_ACCEPTED, "attention lasts at most 120 seconds"),
+    };
     if seconds > 0 {
         inside.times_lit += 1;
     }
-    inside.light_until = Some(OffsetDateTime::now_utc() + time::Duration::seconds(seconds.into()));
+    inside.light_until = Some(OffsetDateTime::now_utc() + time::Duration::seconds(seconds));
     nothing()
 }
 
@@ -101,6 +107,12 @@ pub(super) fn set_clock(inside: &mut Inside, peer: &Peer, time: i64) -> Result<V
     }
     match OffsetDateTime::from_unix_timestamp(time) {
         Ok(time) => {
+            // The dates and the server were judged by the old time.
+            let mut memory = inside.flash.read();
+            if let Some(pending) = memory.pending.as_mut().filter(|pending| pending.checked) {
+                pending.checked = false;
+                save(inside, &memory)?;
+            }
             inside.clock_offset = Some((time - OffsetDateTime::now_utc()).whole_seconds());
             nothing()
         }

@@ -6,6 +6,8 @@ mod signing;
 mod transaction;
 
 pub(super) use reading::{device_proof, identity};
+#[cfg(test)]
+pub(crate) use transaction::pkcs10;
 
 use consent::*;
 use reading::*;
@@ -67,6 +69,14 @@ fn refuse<T>(number: u16, text: impl Into<String>) -> Result<T, Stop> {
     Err(Stop::Refused(number, text.into()))
 }
 
+/// Text from a host that goes on: its control characters would steer a screen or a log.
+fn plain(text: &str) -> Result<(), Stop> {
+    if text.contains(char::is_control) {
+        return refuse(code::NOT_ACCEPTED, "a text has a control character");
+    }
+    Ok(())
+}
+
 fn answer(value: &impl minicbor::Encode<()>) -> Result<Vec<u8>, Stop> {
     Ok(messages::encode(value))
 }
@@ -84,17 +94,23 @@ fn perform_at_once(inside: &mut Inside, peer: &mut Peer, operation: Operation) -
         Operation::ShowCode { nonce } => show_code(inside, peer, &nonce),
         Operation::Consent { code } => consent(inside, peer, code),
         Operation::Attention { seconds } => attention(inside, seconds),
-        Operation::Log { start } => answer(&log(inside, start)),
+        Operation::Log { start } => {
+            supports(inside, capability::LOG, "sign-in log")?;
+            answer(&log(inside, start))
+        }
         Operation::Prove { nonce } => prove(inside, peer, &nonce),
         Operation::SignIn {} => {
-            changing(peer)?;
             supports(inside, capability::SIGN_IN, "signing in on command")?;
+            changing(peer)?;
+            if inside.flash.read().identity.is_none() {
+                return refuse(code::NO_SUCH, "there is no identity to sign in with");
+            }
             inside.write_log("asked to sign in");
             nothing()
         }
         Operation::Restart {} => {
-            changing(peer)?;
             supports(inside, capability::RESTART, "restarting on command")?;
+            changing(peer)?;
             inside.write_log("restarted over USB");
             nothing()
         }
@@ -107,6 +123,9 @@ fn perform_at_once(inside: &mut Inside, peer: &mut Peer, operation: Operation) -
         }
         Operation::Settings { id, settings } => {
             change_pending(inside, peer, &id, |pending| {
+                plain(&settings.sip_uri)?;
+                plain(settings.registrar.as_deref().unwrap_or_default())?;
+                plain(&settings.web_services)?;
                 pending.settings = Some(settings);
                 Ok(())
             })?;

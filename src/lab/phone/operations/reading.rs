@@ -82,12 +82,12 @@ pub(super) fn all_anchors(inside: &Inside) -> Vec<(Vec<u8>, u8)> {
     built_in.chain(installed).collect()
 }
 
-pub(super) fn anchors(inside: &Inside, start: u16) -> AnchorPage {
+pub(super) fn anchors(inside: &Inside, start: u64) -> AnchorPage {
     // Room for the other answers of the request: a page is asked for together with the state.
     let mut room = (inside.material.max_body_bytes as usize).saturating_sub(PAGE_RESERVE_BYTES);
     let all = all_anchors(inside);
     let mut anchors = Vec::new();
-    for (der, origin) in all.iter().skip(start.into()) {
+    for (der, origin) in all.iter().skip(usize::try_from(start).unwrap_or(usize::MAX)) {
         let Some(anchor) = anchor_map(der, *origin) else { continue };
         let Some(left) = room.checked_sub(messages::encode(&anchor).len()) else { break };
         room = left;
@@ -119,7 +119,7 @@ pub(super) fn read_certificate(inside: &Inside, fingerprint: &[u8; 32]) -> Resul
     }
 }
 
-pub(super) fn log(inside: &Inside, start: u32) -> LogPage {
-    let entries = inside.log.iter().skip(start as usize).take(64).cloned().collect();
+pub(super) fn log(inside: &Inside, start: u64) -> LogPage {
+    let entries = inside.log.iter().skip(usize::try_from(start).unwrap_or(usize::MAX)).take(64).cloned().collect();
     LogPage { entries, end: inside.log.len() as u32 }
 }

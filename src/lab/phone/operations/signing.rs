@@ -25,10 +25,9 @@ pub(super) fn sign_handshake(
     phone: &VirtualPhone,
     peer: &mut Peer,
     messages: &[u8],
-    scheme: u16,
+    scheme: u64,
 ) -> Result<Vec<u8>, Stop> {
     let mut inside = phone.lock();
-    changing(peer)?;
     supports(&inside, capability::HANDSHAKE, "handshake signature")?;
     if !std::mem::take(&mut peer.may_sign_handshake) {
         return refuse(code::CONSENT_NEEDED, "one handshake is signed for each consent");
@@ -38,17 +37,17 @@ pub(super) fn sign_handshake(
         return refuse(code::NO_SUCH, "there is no identity with settings to sign in with");
     };
     let anchors: Vec<Vec<u8>> = all_anchors(&inside).into_iter().map(|(der, _)| der).collect();
-    let expected = match identity.key.kind {
+    let expected: u16 = match identity.key.kind {
         3 => 0x0403,
         _ => 0x0401,
     };
-    if scheme != expected {
+    if scheme != u64::from(expected) {
         return refuse(code::HANDSHAKE_REFUSED, format!("scheme {scheme:#06x} does not fit the key"));
     }
     let names = transcript::names_of(&settings);
     let intermediates: Vec<Vec<u8>> = identity.intermediates.iter().map(|der| der.to_vec()).collect();
     let trust = judgement::ServerTrust { anchors: &anchors, intermediates: &intermediates, now: inside.time() };
-    let server = match transcript::read(messages, &identity.leaf, scheme).and_then(|t| t.judge(&trust, &names)) {
+    let server = match transcript::read(messages, &identity.leaf, expected).and_then(|t| t.judge(&trust, &names)) {
         Ok(server) => server,
         Err(reason) => {
             inside.write_log(format!("refused to sign a sign-in over USB: {reason}"));

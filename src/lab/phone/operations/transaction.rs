@@ -42,8 +42,15 @@ pub(super) fn begin(
         }
         None => {}
     }
-    if user.len() > MAX_USER_BYTES {
-        return refuse(code::NOT_ACCEPTED, format!("a user has at most {MAX_USER_BYTES} bytes"));
+    if memory.committed == Some(id) {
+        return refuse(code::OUT_OF_ORDER, "this transaction was committed");
+    }
+    plain(&user)?;
+    let named = user
+        .split_once('@')
+        .is_some_and(|(name, domain)| !name.is_empty() && !domain.is_empty() && !domain.contains('@'));
+    if !named || user.len() > MAX_USER_BYTES {
+        return refuse(code::NOT_ACCEPTED, format!("a user is user@domain, at most {MAX_USER_BYTES} bytes"));
     }
     if replaces.map(|fingerprint| *fingerprint) != current {
         return refuse(code::IDENTITY_CHANGED, "the identity in use is not the one that the host has seen");
@@ -90,6 +97,21 @@ pub(super) fn change_pending(
     id: &[u8; 16],
     change: impl FnOnce(&mut Pending) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
+    extend_pending(inside, peer, id, |pending| {
+        let before = pending.clone();
+        change(pending)?;
+        pending.checked &= *pending == before;
+        Ok(())
+    })
+}
+
+/// Gives the pending transaction what no check looks at.
+fn extend_pending(
+    inside: &mut Inside,
+    peer: &Peer,
+    id: &[u8; 16],
+    change: impl FnOnce(&mut Pending) -> Result<(), Stop>,
+) -> Result<(), Stop> {
     changing(peer)?;
     let mut memory = inside.flash.read();
     let before = own_pending(&memory, peer, id)?;
@@ -98,28 +120,27 @@ pub(super) fn change_pending(
     if pending == before {
         return Ok(());
     }
-    pending.checked = false;
     memory.pending = Some(pending);
     save(inside, &memory)
 }
 
-pub(super) async fn make_key(phone: &VirtualPhone, peer: &Peer, id: &[u8; 16], kind: u8) -> Result<Vec<u8>, Stop> {
-    let (maker, delay) = {
+pub(super) async fn make_key(phone: &VirtualPhone, peer: &Peer, id: &[u8; 16], kind: u64) -> Result<Vec<u8>, Stop> {
+    let (wanted, maker, delay) = {
         let inside = phone.lock();
         changing(peer)?;
         let pending = own_pending(&inside.flash.read(), peer, id)?;
         if let Some(key) = &pending.key {
-            if key.kind != kind {
+            if u64::from(key.kind) != kind {
                 return refuse(code::OUT_OF_ORDER, "the transaction has a key of another kind");
             }
             return answer(&KeyMade { key: key_id(key)?.into(), took_ms: 0 });
         }
-        let wanted = inside.material.key_kinds.iter().find(|known| kind_number(**known) == kind);
+        let wanted = inside.material.key_kinds.iter().find(|known| u64::from(kind_number(**known)) == kind);
         let Some(wanted) = wanted.copied() else {
             return refuse(code::KEY_KIND, format!("keys of kind {kind} cannot be made here"));
         };
         let keys = inside.material.keys.clone();
-        (move || keys(wanted), inside.material.key_delay)
+        (wanted, move || keys(wanted), inside.material.key_delay)
     };
 
     let started = Instant::now();
@@ -128,17 +149,25 @@ pub(super) async fn make_key(phone: &VirtualPhone, peer: &Peer, id: &[u8; 16], k
     }
     let made = tokio::task::spawn_blocking(maker).await;
     let Ok(pkcs8) = made else { return refuse(code::KEY_FAILED, "the key could not be made") };
-    let key = StoredKey { kind, pkcs8: pkcs8.to_vec().into() };
+    let key = StoredKey { kind: kind_number(wanted), pkcs8: pkcs8.to_vec().into() };
     // Zero would say that the key was there before.
     let took_ms = (started.elapsed().as_millis() as u32).max(1);
     let made = KeyMade { key: key_id(&key)?.into(), took_ms };
     // A session before this one may have ended while its key was in the making: the first key stored is the key.
     let mut stored = made.key;
-    change_pending(&mut phone.lock(), peer, id, |pending| {
+    extend_pending(&mut phone.lock(), peer, id, |pending| {
         stored = key_id(pending.key.get_or_insert(key))?.into();
         Ok(())
     })?;
     answer(&KeyMade { key: stored, ..made })
+}
+
+/// The signing request for this common name, DER; `None` where the key is damaged.
+pub(crate) fn pkcs10(key: &StoredKey, common_name: &str) -> Option<Vec<u8>> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params.serialize_request(&key_pair(key).ok()?).ok().map(|request| request.der().to_vec())
 }
 
 pub(super) fn signing_request(
@@ -146,31 +175,25 @@ pub(super) fn signing_request(
     peer: &Peer,
     id: &[u8; 16],
     common_name: &str,
-    hash: u8,
+    hash: u64,
 ) -> Result<Vec<u8>, Stop> {
     changing(peer)?;
     let pending = own_pending(&inside.flash.read(), peer, id)?;
     if let Some(request) = &pending.request {
         return answer(&DerMap { der: request.clone() });
     }
-    if common_name.chars().count() > MAX_COMMON_NAME_CHARACTERS {
-        return refuse(
-            code::NOT_ACCEPTED,
-            format!("a common name has at most {MAX_COMMON_NAME_CHARACTERS} characters"),
-        );
+    let Some(key) = &pending.key else { return refuse(code::OUT_OF_ORDER, "a key has to be made first") };
+    plain(common_name)?;
+    if !(1..=MAX_COMMON_NAME_CHARACTERS).contains(&common_name.chars().count()) {
+        return refuse(code::NOT_ACCEPTED, format!("a common name has 1 to {MAX_COMMON_NAME_CHARACTERS} characters"));
     }
     if hash != 0 {
         return refuse(code::HASH, "this phone signs with SHA-256 only");
     }
-    let Some(key) = &pending.key else { return refuse(code::OUT_OF_ORDER, "a key has to be made first") };
     let common_name = if inside.lies.names_another_user { "mallory@contoso.example" } else { common_name };
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, common_name);
-    let request = params.serialize_request(&key_pair(key)?);
-    let Ok(request) = request else { return refuse(code::KEY_FAILED, "the key does not sign") };
-    let der = ByteVec::from(request.der().to_vec());
-    change_pending(inside, peer, id, |pending| {
+    let Some(der) = pkcs10(key, common_name) else { return refuse(code::KEY_FAILED, "the key does not sign") };
+    let der = ByteVec::from(der);
+    extend_pending(inside, peer, id, |pending| {
         pending.request = Some(der.clone());
         Ok(())
     })?;
@@ -181,7 +204,7 @@ pub(super) fn stage(
     inside: &mut Inside,
     peer: &Peer,
     id: &[u8; 16],
-    role: u8,
+    role: u64,
     fingerprint: &[u8; 32],
     certificate: ByteVec,
 ) -> Result<Vec<u8>, Stop> {
@@ -232,6 +255,7 @@ pub(super) fn check(
     changing(peer)?;
     let mut memory = inside.flash.read();
     let mut pending = own_pending(&memory, peer, id)?;
+    plain(server_name)?;
     let mut anchors: Vec<Vec<u8>> = all_anchors(inside).into_iter().map(|(der, _)| der).collect();
     anchors.extend(pending.anchors.iter().map(|der| der.to_vec()));
     let spki = pending.key.as_ref().map(|key| key_pair(key).map(|pair| rcgen_spki(&pair))).transpose()?;

@@ -11,7 +11,10 @@ pub use answer::*;
 pub use opening::*;
 pub use operation::Operation;
 
+use minicbor::data::Type;
 use minicbor::{Decode, Decoder, Encode, Encoder};
+
+use std::collections::BTreeSet;
 
 /// The protocol version described by the page.
 pub const VERSION: u8 = 1;
@@ -22,7 +25,7 @@ pub enum Arrived {
     /// Known.
     Known(Operation),
     /// The number of an operation of another version.
-    Unknown(u32),
+    Unknown(u64),
 }
 
 /// How one operation ended, with the answer still in CBOR.
@@ -53,6 +56,7 @@ pub fn encode(value: &impl Encode<()>) -> Vec<u8> {
 
 /// One value and nothing after it.
 pub fn decode<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, minicbor::decode::Error> {
+    no_key_twice(bytes)?;
     let mut decoder = Decoder::new(bytes);
     let value = decoder.decode()?;
     if decoder.position() != bytes.len() {
@@ -80,7 +84,7 @@ pub fn decode_request(bytes: &[u8]) -> Result<Vec<Arrived>, minicbor::decode::Er
             Err(error) if error.is_unknown_variant() => {
                 decoder.set_position(start);
                 pair(decoder)?;
-                let number = decoder.u32()?;
+                let number = decoder.u64()?;
                 decoder.skip()?;
                 Ok(Arrived::Unknown(number))
             }
@@ -132,11 +136,12 @@ fn list_under_zero<'b, T>(
     bytes: &'b [u8],
     mut item: impl FnMut(&mut Decoder<'b>) -> Result<T, minicbor::decode::Error>,
 ) -> Result<Vec<T>, minicbor::decode::Error> {
+    no_key_twice(bytes)?;
     let mut decoder = Decoder::new(bytes);
     let keys = decoder.map()?.ok_or_else(indefinite)?;
     let mut items = None;
     for _ in 0..keys {
-        if decoder.u32()? != 0 {
+        if decoder.u64()? != 0 {
             decoder.skip()?;
             continue;
         }
@@ -151,6 +156,47 @@ fn list_under_zero<'b, T>(
         return Err(minicbor::decode::Error::message("bytes after the message"));
     }
     items.ok_or_else(|| minicbor::decode::Error::missing_value(0))
+}
+
+/// How deep items may lie in each other.
+const MAX_DEPTH: u8 = 16;
+
+/// Two receivers might read a map with a key twice in two ways.
+fn no_key_twice(bytes: &[u8]) -> Result<(), minicbor::decode::Error> {
+    walk(&mut Decoder::new(bytes), bytes, MAX_DEPTH)
+}
+
+fn walk(decoder: &mut Decoder<'_>, bytes: &[u8], depth: u8) -> Result<(), minicbor::decode::Error> {
+    let depth = depth.checked_sub(1).ok_or_else(|| minicbor::decode::Error::message("items lie too deep"))?;
+    match decoder.datatype()? {
+        Type::Array => {
+            for _ in 0..decoder.array()?.ok_or_else(indefinite)? {
+                walk(decoder, bytes, depth)?;
+            }
+            Ok(())
+        }
+        Type::Map => {
+            let mut keys = BTreeSet::new();
+            for _ in 0..decoder.map()?.ok_or_else(indefinite)? {
+                let start = decoder.position();
+                let number = decoder.probe().u64().ok();
+                walk(decoder, bytes, depth)?;
+                // Zero in two bytes is the same key as zero in one.
+                let other = bytes.get(start..decoder.position()).filter(|_| number.is_none());
+                if !keys.insert((number, other)) {
+                    return Err(minicbor::decode::Error::message("a map has a key twice"));
+                }
+                walk(decoder, bytes, depth)?;
+            }
+            Ok(())
+        }
+        Type::ArrayIndef | Type::MapIndef | Type::BytesIndef | Type::StringIndef => Err(indefinite()),
+        Type::Tag => {
+            decoder.tag()?;
+            walk(decoder, bytes, depth)
+        }
+        _ => decoder.skip(),
+    }
 }
 
 fn pair(decoder: &mut Decoder<'_>) -> Result<(), minicbor::decode::Error> {
@@ -196,6 +242,22 @@ mod tests {
             Outcome::failed(code::NO_SPACE, "no room"),
         ];
         assert_eq!(decode_answer(&encode_answer(&outcomes)).unwrap(), outcomes);
+    }
+
+    #[test]
+    fn a_key_twice_is_refused_however_deep_it_lies_and_however_it_is_written() {
+        let twice: [&[u8]; 4] = [
+            &[0xa2, 0, 0x81, 0x82, 1, 0xa0, 0, 0x81, 0x82, 1, 0xa0],
+            &[0xa1, 0, 0x81, 0x82, 7, 0xa2, 0, 5, 0, 6],
+            &[0xa1, 0, 0x81, 0x82, 0x18, 200, 0x81, 0xa2, 1, 0, 1, 0],
+            &[0xa2, 0, 0x81, 0x82, 1, 0xa0, 5, 0xa2, 1, 0, 0x18, 1, 0],
+        ];
+        for request in twice {
+            assert!(decode_request(request).is_err(), "{request:02x?}");
+        }
+        assert!(decode_request(&[0xa1, 0, 0x81, 0x82, 0x18, 200, 0x01]).is_ok(), "parameters of an unknown operation");
+        let deep = [vec![0xa1, 0, 0x81, 0x82, 0x18, 200], vec![0x81; 60_000], vec![0]].concat();
+        assert!(decode_request(&deep).is_err());
     }
 
     proptest! {

@@ -17,7 +17,7 @@ pub enum Operation {
     Anchors {
         /// Index of the first wanted.
         #[n(0)]
-        start: u16,
+        start: u64,
     },
     /// One stored certificate.
     #[n(3)]
@@ -57,7 +57,7 @@ pub enum Operation {
     Attention {
         /// How long, 0 to 120 seconds; 0 ends it.
         #[n(0)]
-        seconds: u8,
+        seconds: u64,
     },
     /// A page of the phone's own sign-in log.
     #[n(8)]
@@ -65,7 +65,7 @@ pub enum Operation {
     Log {
         /// Index of the first wanted; entries keep their index.
         #[n(0)]
-        start: u32,
+        start: u64,
     },
     /// Proves possession of the identity's key.
     #[n(9)]
@@ -84,7 +84,7 @@ pub enum Operation {
         transcript: ByteVec,
         /// TLS SignatureScheme: 0x0401 rsa_pkcs1_sha256, 0x0403 ecdsa_secp256r1_sha256.
         #[n(1)]
-        scheme: u16,
+        scheme: u64,
     },
     /// Signs in at the registrar now.
     #[n(11)]
@@ -129,7 +129,7 @@ pub enum Operation {
         id: ByteArray<16>,
         /// 1 RSA 2048, 2 RSA 3072, 3 P-256.
         #[n(1)]
-        kind: u8,
+        kind: u64,
     },
     /// Signs the PKCS#10; when there is one already, gives that one.
     #[n(34)]
@@ -143,7 +143,7 @@ pub enum Operation {
         common_name: String,
         /// 0 SHA-256, 1 SHA-1.
         #[n(2)]
-        hash: u8,
+        hash: u64,
     },
     /// Stores one certificate for the transaction; the same one again is no error.
     #[n(35)]
@@ -154,7 +154,7 @@ pub enum Operation {
         id: ByteArray<16>,
         /// 0 leaf, 1 intermediate, 2 server trust anchor.
         #[n(1)]
-        role: u8,
+        role: u64,
         /// SHA-256 of `certificate`.
         #[n(2)]
         fingerprint: ByteArray<32>,
