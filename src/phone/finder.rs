@@ -172,3 +172,27 @@ fn undocumented(found: &Found) -> PhoneError {
         what_can_be_done: advice.unwrap_or_else(|| "look up the model in the maker's documentation".into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::phone::{PhoneMaterial, VirtualPhone};
+    use crate::lab::usbip::Exporter;
+
+    #[tokio::test]
+    async fn a_phone_is_met_whatever_number_its_interface_has() {
+        let exporter = Exporter::start().await.unwrap();
+        let mut material = PhoneMaterial::new(1, Arc::new(|_| zeroize::Zeroizing::default()));
+        material.interface = 7;
+        exporter.plug("1-1", Box::new(VirtualPhone::new(material).device()));
+        let finder = Finder {
+            usb: Usb::usbip(exporter.address().into()),
+            definitions: Arc::new(Definitions::shipped()),
+            host_key: Arc::new(HostKey::ephemeral()),
+            host_label: "bench".into(),
+        };
+        let found = finder.pick(None).await.unwrap();
+        let (_, identified) = finder.meet(&found).await.unwrap();
+        assert_eq!(identified.identity.serial, "LAB00001");
+    }
+}

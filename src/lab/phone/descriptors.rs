@@ -104,5 +104,6 @@ mod tests {
         assert_eq!(word(24), set.len() - 18);
         assert_eq!(&set[30..36], b"WINUSB");
         assert_eq!(binary_object_store().len(), 33);
+        assert_eq!(windows_descriptor_set(Some(3))[22], 3);
     }
 }

@@ -347,6 +347,21 @@ mod tests {
     }
 
     #[test]
+    fn a_hello_is_read_in_the_pages_order() {
+        let phone = phone();
+        let refused = |head: &[u8], message: &[u8]| {
+            hello(&phone.lock(), &[head, message].concat()).map(|_| ()).map_err(|error| error.0)
+        };
+        assert_eq!(refused(&[0], &[9; 32]), Err(code::BAD_FRAME));
+        assert_eq!(refused(&[3, 1], &[]), Err(code::BAD_FRAME));
+        assert_eq!(refused(&[1, 9], &[]), Err(code::NO_VERSION));
+        assert_eq!(refused(&[1, 1], &[9; 31]), Err(code::BAD_FRAME));
+        assert_eq!(refused(&[1, 1], &[9; 33]), Err(code::BAD_FRAME));
+        assert_eq!(refused(&[1, 1], &[0; 32]), Err(code::HANDSHAKE_FAILED));
+        assert_eq!(refused(&[1, 1], &[9; 32]), Ok(()));
+    }
+
+    #[test]
     fn a_host_that_also_speaks_a_later_version_is_answered_in_this_one() {
         let phone = phone();
         let refused = hello(&phone.lock(), &[1, 2]).map(|_| ()).map_err(|error| error.0);

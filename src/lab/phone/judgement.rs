@@ -150,6 +150,16 @@ mod tests {
         proptest::collection::vec(any::<u8>(), 0..100)
     }
 
+    #[test]
+    fn a_sip_address_is_what_stands_between_scheme_and_parameters() {
+        for uri in ["sip:a@b", "SIP:a@b", "Sip:a@b;transport=tls", "sip:a@b?x=1", "sip:a@b;c?d"] {
+            assert_eq!(sip_user(uri).as_deref(), Some("a@b"), "{uri}");
+        }
+        for uri in ["sips:a@b", "a@b", "mailto:a@b"] {
+            assert_eq!(sip_user(uri), None, "{uri}");
+        }
+    }
+
     proptest! {
         #[test]
         fn foreign_certificates_are_never_good(leaf in bytes(), server in bytes(), anchor in bytes(), name in any::<String>()) {

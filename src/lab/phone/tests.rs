@@ -1,5 +1,7 @@
 //! The phone against a host that does everything by hand: what the protocol's page says of frames, epochs and resets.
 
+mod operations;
+
 use super::{PhoneMaterial, VirtualPhone};
 use crate::lab::keys::Keys;
 use crate::lab::usbip::Exporter;
@@ -257,5 +259,54 @@ async fn a_request_that_does_not_decrypt_ends_the_session() {
     hand.send(FrameKind::Request, &body).await;
     assert_eq!(hand.error().await, code::NOT_DECRYPTED);
     hand.send(FrameKind::Request, &body).await;
+    assert_eq!(hand.error().await, code::NO_SESSION);
+}
+
+#[tokio::test]
+async fn a_configuration_or_an_interface_that_is_set_ends_the_session_and_the_epoch() {
+    const SET_CONFIGURATION: (Recipient, u8, u16, u16) = (Recipient::Device, 9, 1, 0);
+    const SET_INTERFACE: (Recipient, u8, u16, u16) = (Recipient::Interface, 11, 0, 0);
+    for (recipient, request, value, index) in [SET_CONFIGURATION, SET_INTERFACE] {
+        let mut hand = Hand::on(material()).await;
+        hand.reset(7).await;
+        hand.session().await;
+        hand.bytes(&[0xff; 512]).await;
+        let set = ControlOut { kind: ControlKind::Standard, recipient, request, value, index, data: &[] };
+        hand.link.control_out(set, SOON).await.unwrap();
+        let status = hand.status().await;
+        assert_eq!((status.epoch, status.state), (0, LinkState::Idle));
+        hand.send(FrameKind::Request, b"too early").await;
+        hand.reset(8).await;
+        hand.session().await;
+    }
+}
+
+#[tokio::test]
+async fn a_reset_with_data_is_refused() {
+    let mut hand = Hand::on(material()).await;
+    hand.reset(7).await;
+    let reset = ControlOut {
+        kind: ControlKind::Vendor,
+        recipient: Recipient::Interface,
+        request: REQUEST_RESET,
+        value: 8,
+        index: 0,
+        data: &[1],
+    };
+    assert!(hand.link.control_out(reset, SOON).await.is_err());
+    assert_eq!(hand.status().await.epoch, 7);
+}
+
+#[tokio::test]
+async fn a_request_before_the_open_ends_the_handshake_as_well() {
+    let mut hand = Hand::on(material()).await;
+    hand.reset(7).await;
+    let (hello, body) = Hello::new(&HostKey::ephemeral()).unwrap();
+    hand.send(FrameKind::Hello, &body).await;
+    let answer = hand.receive().await;
+    let (_, open) = hello.answered(&answer.body).unwrap().0.open("by hand", [7; 32]).unwrap();
+    hand.send(FrameKind::Request, b"too early").await;
+    assert_eq!(hand.error().await, code::NO_SESSION);
+    hand.send(FrameKind::Open, &open).await;
     assert_eq!(hand.error().await, code::NO_SESSION);
 }

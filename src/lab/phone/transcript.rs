@@ -204,6 +204,52 @@ mod tests {
         assert!(read(&older.concat(), b"mine", 0x0401).unwrap_err().contains("TLS 1.2"));
     }
 
+    #[test]
+    fn every_message_of_the_server_comes_at_most_once_and_is_read_to_its_end() {
+        let whole = flight(b"mine");
+        let refused = |messages: &[Vec<u8>]| read(&messages.concat(), b"mine", 0x0401).is_err();
+        for doubled in [3, 4, 5] {
+            let mut twice = whole.clone();
+            twice.insert(doubled, whole[doubled].clone());
+            assert!(refused(&twice), "message {doubled} twice");
+        }
+        let mut swapped = whole.clone();
+        swapped.swap(3, 4);
+        assert!(refused(&swapped));
+        let mut late = whole.clone();
+        late.insert(4, handshake(CERTIFICATE_STATUS, &[1]));
+        assert!(refused(&late));
+        late.swap(3, 4);
+        assert!(!refused(&late));
+
+        let request = |schemes: &[u8], authorities: &[u8], after: &[u8]| {
+            [&prefixed(1, &[1])[..], &prefixed(2, schemes), &prefixed(2, authorities), after].concat()
+        };
+        let with = |at: usize, kind: u8, body: &[u8]| {
+            let mut changed = whole.clone();
+            changed[at] = handshake(kind, body);
+            changed
+        };
+        let name = prefixed(2, b"a name");
+        assert!(!refused(&with(4, CERTIFICATE_REQUEST, &request(&[4, 1], &name, &[]))));
+        assert!(refused(&with(4, CERTIFICATE_REQUEST, &request(&[4, 1, 4], &name, &[]))), "half a scheme");
+        assert!(refused(&with(4, CERTIFICATE_REQUEST, &request(&[4, 1], &name[1..], &[]))));
+        assert!(refused(&with(4, CERTIFICATE_REQUEST, &request(&[4, 1], &name, &[0]))));
+        assert!(refused(&with(5, SERVER_HELLO_DONE, &[0])));
+    }
+
+    #[test]
+    fn the_names_of_the_settings_are_hosts_without_ports_and_brackets() {
+        let names = |registrar: Option<&str>, web: &str| {
+            let sip_uri = "sip:a@b".into();
+            names_of(&SettingsMap { sip_uri, registrar: registrar.map(str::to_owned), web_services: web.into() })
+        };
+        assert_eq!(names(Some("sip.b:5061"), "https://web.b:444/x"), ["sip.b", "web.b"]);
+        assert_eq!(names(Some("[2001:db8::1]:5061"), "https://[::1]/x"), ["2001:db8::1", "::1"]);
+        assert_eq!(names(None, "https://web.b?x"), ["web.b"]);
+        assert!(names(None, "web.b").is_empty());
+    }
+
     proptest! {
         #[test]
         fn foreign_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in 0usize..120, to in any::<u8>()) {

@@ -241,3 +241,24 @@ pub fn unseal(transport: &mut TransportState, body: &[u8]) -> Result<Vec<u8>, Se
 pub fn hash_of(noise: &HandshakeState) -> [u8; 32] {
     noise.get_handshake_hash().try_into().expect("SHA-256 gives 32 bytes")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_make_every_secret_zero_do_not_contribute() {
+        let mut one = [0; KEY_BYTES];
+        one[0] = 1;
+        // 2^255 - 20, which is -1: of order 4.
+        let mut minus_one = [0xff; KEY_BYTES];
+        (minus_one[0], minus_one[KEY_BYTES - 1]) = (0xec, 0x7f);
+        for key in [[0; KEY_BYTES], one, minus_one] {
+            assert!(!contributes(&key), "{key:02x?}");
+        }
+        let mut base = [0; KEY_BYTES];
+        base[0] = 9;
+        assert!(contributes(&base));
+        assert!(!contributes(&base[1..]), "too short");
+    }
+}

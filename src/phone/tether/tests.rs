@@ -1,5 +1,7 @@
 //! The driver against the lab's phone, over true USB transfers on loopback.
 
+mod details;
+
 use super::messages::{self, Operation, code};
 use super::*;
 use crate::credential::SipAddress;
@@ -103,7 +105,7 @@ impl Bench {
         self.exporter.replug(BUS_ID);
         let usb = Usb::usbip(self.exporter.address().into());
         let attached = usb.list().await.unwrap().remove(0);
-        Tether::new(usb.open(&attached, 0).await.unwrap(), host.clone()).await.unwrap()
+        Tether::new(usb.open_kind(&attached, INTERFACE).await.unwrap(), host.clone()).await.unwrap()
     }
 
     /// With a session.
