@@ -21,9 +21,10 @@ pub struct Attached {
     /// What it claims: maker, product and serial. A USB/IP list says none of these:
     /// [`Usb::inspect`](super::Usb::inspect) reads them.
     pub strings: Strings,
-    /// Its interfaces. A USB/IP list does not say their numbers: there they count from 0, as they do in nearly
-    /// every device. Linux' usbipd lists none at all for a device that has no active configuration, as is usual for one
-    /// bound to it (observed with kernel 6.1): [`Usb::inspect`](super::Usb::inspect) reads them.
+    /// Its interfaces. A USB/IP list does not say their numbers: there they count from 0, as they do in nearly every
+    /// device, and [`Usb::open_kind`](super::Usb::open_kind) asks the device itself. Linux' usbipd lists none at all for
+    /// a device that has no active configuration, as is usual for one bound to it (observed with kernel 6.1):
+    /// [`Usb::inspect`](super::Usb::inspect) reads them.
     pub interfaces: Vec<InterfaceKind>,
 }
 
