@@ -15,5 +15,6 @@ pub mod ledger;
 pub mod phone;
 pub mod provision;
 pub mod service;
+mod text_form;
 pub mod tls;
 pub mod usb;

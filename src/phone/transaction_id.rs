@@ -1,6 +1,5 @@
 //! The name of a transaction.
 
-use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
@@ -60,17 +59,7 @@ impl FromStr for TransactionId {
     }
 }
 
-impl Serialize for TransactionId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for TransactionId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
+crate::text_form::serde_as_text!(TransactionId);
 
 #[cfg(test)]
 mod tests {

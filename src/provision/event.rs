@@ -64,7 +64,7 @@ pub struct PoolSeen {
     pub host: String,
     /// Its clock less this computer's, seconds, where it said the time.
     pub clock_offset_seconds: Option<i64>,
-    /// What the phone makes of its chain as it is sent.
+    /// What the phone makes of its chain, with what it holds now.
     pub verdict: String,
     /// Whether the phone trusts it without help.
     pub trusted: bool,

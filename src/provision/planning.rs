@@ -54,7 +54,8 @@ impl<O: Operator> Story<'_, O> {
         let set_clock = self.clock(&met, survey.clock_offset_seconds)?;
         let now = service_time(survey.clock_offset_seconds);
         let server = self.until_stopped(ServerSeen::new(&survey, &met.state, now, phone)).await??;
-        let verdict = server.verdict();
+        let held = met.state.identity.as_ref().map(|identity| identity.intermediates.as_slice());
+        let verdict = server.verdict_with(held.unwrap_or_default());
         self.operator.event(Event::Pool(PoolSeen {
             host: survey.host.clone(),
             clock_offset_seconds: survey.clock_offset_seconds,

@@ -66,11 +66,6 @@ impl ServerSeen {
         &self.chain.presented
     }
 
-    /// What the phone makes of the chain as it is sent.
-    pub(super) fn verdict(&self) -> Verdict {
-        self.chain.judge(&self.view())
-    }
-
     /// What the phone makes of it with the intermediates of its identity.
     pub(super) fn verdict_with(&self, installed: &[Fingerprint]) -> Verdict {
         let known = self.chain.known.iter().filter(|known| installed.contains(&known.fingerprint()));

@@ -59,6 +59,7 @@ async fn a_finished_phone_is_proved_and_left_as_it_is() {
     assert_eq!(again.verified.certificate(), first.verified.certificate());
     assert_eq!((bench.phone().flash_steps(), bench.lab.web().store().list().len()), (steps, published));
     assert!(answers.asked.is_empty(), "no secret is asked for when nothing is to be done");
+    assert!(answers.events.iter().any(|event| matches!(event, Event::Pool(pool) if pool.trusted)));
 
     let renewed = done(bench.run(&Job { renew: true, ..bench.job() }, &mut bench.answers()).await);
     assert_ne!(renewed.verified.certificate(), first.verified.certificate());
