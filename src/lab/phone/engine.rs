@@ -166,6 +166,10 @@ impl Engine {
         let link = std::mem::replace(&mut self.link, Link::Idle);
         match (frame.kind, link) {
             (FrameKind::Hello, _) => {
+                if self.phone.lock().lies.keeps_an_armed_packet {
+                    self.bus.send(BULK_IN, vec![FrameKind::Answer as u8; PACKET_BYTES.into()]);
+                    self.bus.send(BULK_IN, Vec::new());
+                }
                 let (noise, body) = hello(&self.phone.lock(), &frame.body)?;
                 self.link = Link::Handshake(Box::new(noise));
                 self.line.set(LinkState::Handshake);

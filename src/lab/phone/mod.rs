@@ -206,6 +206,8 @@ pub struct Lies {
     pub replays_device_proof: bool,
     /// Its signing request names somebody else.
     pub names_another_user: bool,
+    /// It cannot take back a packet that it has armed: one of before the reset comes first, and a zero-length packet.
+    pub keeps_an_armed_packet: bool,
     /// Its answers do not decrypt.
     pub garbles_answers: bool,
 }

@@ -100,3 +100,11 @@ async fn a_server_is_judged_by_its_own_certificate_and_by_its_name_in_any_spelli
         assert_eq!(checked.server, verdict, "{name}");
     }
 }
+
+#[tokio::test]
+async fn what_is_left_of_a_frame_from_before_the_reset_is_ignored() {
+    let bench = Bench::new(material()).await;
+    bench.phone.lie(Lies { keeps_an_armed_packet: true, ..Lies::default() });
+    let (mut tether, _) = bench.session().await;
+    tether.look(Duration::ZERO).await.unwrap();
+}
