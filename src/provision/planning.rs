@@ -8,7 +8,7 @@ use super::trust::ServerSeen;
 use super::{Operator, Plan, ProvisionError, Verified};
 use crate::credential::{Certificate, KeyKind, Refusal, Remedy, SigningRequest, UserView, judge_user_certificate};
 use crate::ledger::{self, TransactionView};
-use crate::phone::{Consent, ConsentWanted, Driver, PhoneError, PhoneState, Settings};
+use crate::phone::{Consent, ConsentWanted, Driver, Parting, PhoneError, PhoneState, Settings};
 use crate::provision::meeting::Transaction;
 use crate::service::{Enrolment, Survey};
 use time::OffsetDateTime;
@@ -50,6 +50,7 @@ impl<O: Operator> Story<'_, O> {
         phone: &mut D,
         service: &mut E,
     ) -> Result<Planned, ProvisionError> {
+        self.refuse_what_the_phone_cannot(&met)?;
         let survey = self.until_stopped(service.survey()).await??;
         let set_clock = self.clock(&met, survey.clock_offset_seconds)?;
         let now = service_time(survey.clock_offset_seconds);
@@ -94,6 +95,21 @@ impl<O: Operator> Story<'_, O> {
             }
         }
         Ok(Planned { met, survey, server, remedy, set_clock, transaction, key, secret_goes_to, whole })
+    }
+
+    fn refuse_what_the_phone_cannot(&self, met: &Met) -> Result<(), ProvisionError> {
+        let (able, what, option) = match self.job.parting {
+            Parting::Leave => return Ok(()),
+            Parting::SignIn => (met.identity.abilities.sign_in, "sign in on command", "--sign-in"),
+            Parting::Restart => (met.identity.abilities.restart, "restart on command", "--restart"),
+        };
+        match able {
+            true => Ok(()),
+            false => Err(ProvisionError::Policy {
+                what: format!("this phone cannot {what}"),
+                next: format!("repeat without {option}"),
+            }),
+        }
     }
 
     /// A transaction that was found goes on only where what it holds is what this job wants.
@@ -191,7 +207,7 @@ impl<O: Operator> Story<'_, O> {
         belongs_to(&in_use.user, &self.job.user)
             && in_force
             && in_date
-            && (!self.job.renew || just_installed)
+            && !self.job.renew
             && server.verdict_with(&in_use.intermediates).is_good()
             && met.state.settings.as_ref() == Some(&self.settings())
             && met.state.pending.is_none()
