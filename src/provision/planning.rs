@@ -6,7 +6,9 @@ use super::outcome::Expected;
 use super::story::Story;
 use super::trust::ServerSeen;
 use super::{Operator, Plan, ProvisionError, Verified};
-use crate::credential::{Certificate, KeyKind, Refusal, Remedy, SigningRequest, UserView, judge_user_certificate};
+use crate::credential::{
+    Certificate, KeyKind, Refusal, Remedy, SigningRequest, SipAddress, UserView, judge_user_certificate,
+};
 use crate::ledger::{self, TransactionView};
 use crate::phone::{Consent, ConsentWanted, Driver, Parting, PhoneError, PhoneState, Settings};
 use crate::provision::meeting::Transaction;
@@ -76,7 +78,7 @@ impl<O: Operator> Story<'_, O> {
         let whole = match &met.state.identity {
             Some(in_use) if self.seems_whole(&met, &server, set_clock.is_some(), now) => {
                 let leaf = self.until_stopped(phone.read_certificate(in_use.fingerprint)).await??;
-                self.refusal_in_use(&leaf, now).is_none().then_some(leaf)
+                judge_in_use(&leaf, &self.job.user, now).is_none().then_some(leaf)
             }
             _ => None,
         };
@@ -240,20 +242,6 @@ impl<O: Operator> Story<'_, O> {
         Ok(Some(verified))
     }
 
-    /// Why the certificate in use is not good, judged by the key that it names; that the phone holds it is proved next.
-    fn refusal_in_use(&self, leaf: &Certificate, now: OffsetDateTime) -> Option<Refusal> {
-        let Some(kind) = leaf.key_kind().key_kind() else { return Some(no_phone_key(leaf)) };
-        let view = UserView {
-            key_id: leaf.key_id(),
-            kind,
-            user: &self.job.user,
-            clock: now,
-            allowance: time::Duration::minutes(5),
-            least_remaining: time::Duration::hours(1),
-        };
-        judge_user_certificate(leaf, &view).refusals().next().cloned()
-    }
-
     /// The consent that the phone wants. A code is asked for before the user's secret is.
     pub(super) async fn ask_consent(&mut self, planned: &Planned) -> Result<Consent, ProvisionError> {
         Ok(match consent_wanted(&planned.met, &planned.transaction) {
@@ -283,6 +271,21 @@ fn consent_wanted(met: &Met, transaction: &Transaction) -> ConsentWanted {
         true => ConsentWanted::Nothing,
         false => met.identity.consent,
     }
+}
+
+/// Why the certificate in use is not one to leave there, judged by the key that it names: that the phone holds it is for
+/// its proof to show.
+pub(super) fn judge_in_use(leaf: &Certificate, user: &SipAddress, now: OffsetDateTime) -> Option<Refusal> {
+    let Some(kind) = leaf.key_kind().key_kind() else { return Some(no_phone_key(leaf)) };
+    let view = UserView {
+        key_id: leaf.key_id(),
+        kind,
+        user,
+        clock: now,
+        allowance: time::Duration::minutes(5),
+        least_remaining: time::Duration::hours(1),
+    };
+    judge_user_certificate(leaf, &view).refusals().next().cloned()
 }
 
 fn no_phone_key(leaf: &Certificate) -> Refusal {

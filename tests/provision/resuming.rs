@@ -9,7 +9,7 @@ use tethercert::lab::web_services::{CertificateFault, Kind};
 use tethercert::ledger::{self, Filter, Ledger};
 use tethercert::phone::tether::HostKey;
 use tethercert::phone::{Parting, PhoneError, Remedyable};
-use tethercert::provision::{Answer, Event, Job, Outcome, ProvisionError, Stage, Stop, provision};
+use tethercert::provision::{Answer, Event, Job, Outcome, Proof, ProvisionError, Stage, Stop, check_up, provision};
 use tethercert::service::ocauth::Pool;
 
 fn trust_is_staged(event: &Event) -> bool {
@@ -216,6 +216,19 @@ async fn an_administrator_code_that_would_be_withheld_is_not_asked_for_nor_is_th
     assert!(matches!(error, ProvisionError::Phone(PhoneError::CodeWithheld)), "{error}");
     assert_eq!(error.remedyable(), Remedyable::Person);
     assert!(answers.asked.is_empty());
+}
+
+#[tokio::test]
+async fn a_check_up_finds_another_users_certificate_and_does_without_a_pool_that_is_down() {
+    let mut stored = OldIdentity::of("mallory@contoso.example").stored();
+    stored.user = "alice@contoso.example".into();
+    let bench = all_but_the_certificate(stored).await;
+    bench.lab.web().faults().hang_up = Some((Kind::CertProvMetadata, 9));
+    let mut phone = bench.open().await.unwrap();
+    let checkup = check_up(phone.driver(), Some(&mut bench.pool.enrolment())).await.unwrap();
+    assert!(checkup.refusal.is_some());
+    assert!(matches!(checkup.certificate, Some((_, Proof::Given))));
+    assert!(matches!(checkup.server, Some(Err(_))));
 }
 
 #[tokio::test]
