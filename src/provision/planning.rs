@@ -34,6 +34,8 @@ pub(super) struct Planned {
     pub(super) key: KeyKind,
     /// Where the user's secret goes; `None` where none is needed.
     secret_goes_to: Option<String>,
+    /// What keeps the phone from being finished.
+    because: Vec<String>,
     /// The certificate in use, where the phone has all of it already.
     whole: Option<Certificate>,
 }
@@ -75,13 +77,15 @@ impl<O: Operator> Story<'_, O> {
             service: kinds(wanted),
         })?;
 
-        let whole = match &met.state.identity {
-            Some(in_use) if self.seems_whole(&met, &server, set_clock.is_some(), now) => {
-                let leaf = self.until_stopped(phone.read_certificate(in_use.fingerprint)).await??;
-                judge_in_use(&leaf, &self.job.user, now).is_none().then_some(leaf)
+        let mut because = self.missing(&met, &server, set_clock.is_some(), now);
+        let mut whole = None;
+        if let (Some(in_use), []) = (&met.state.identity, because.as_slice()) {
+            let leaf = self.until_stopped(phone.read_certificate(in_use.fingerprint)).await??;
+            match judge_in_use(&leaf, &self.job.user, now) {
+                None => whole = Some(leaf),
+                Some(refusal) => because.push(format!("its certificate is not one to leave there: {refusal}")),
             }
-            _ => None,
-        };
+        }
         let transaction = std::mem::replace(&mut met.transaction, Transaction::new(None));
         let transaction = self.vetted(transaction, &remedy, now);
         let mut secret_goes_to = None;
@@ -96,7 +100,7 @@ impl<O: Operator> Story<'_, O> {
                 return Err(PhoneError::CodeWithheld.into());
             }
         }
-        Ok(Planned { met, survey, server, remedy, set_clock, transaction, key, secret_goes_to, whole })
+        Ok(Planned { met, survey, server, remedy, set_clock, transaction, key, secret_goes_to, because, whole })
     }
 
     fn refuse_what_the_phone_cannot(&self, met: &Met) -> Result<(), ProvisionError> {
@@ -186,6 +190,7 @@ impl<O: Operator> Story<'_, O> {
             job: Some(self.record.job),
             user: self.job.user.clone(),
             pool: planned.survey.host.clone(),
+            because: planned.because.clone(),
             replaces: state.identity.clone().filter(|_| changes),
             sets_clock: planned.set_clock.is_some(),
             anchors: labels(&remedy.anchors),
@@ -195,9 +200,9 @@ impl<O: Operator> Story<'_, O> {
         }
     }
 
-    /// Whether the phone says that it has all of it; its certificate is not read yet.
-    fn seems_whole(&self, met: &Met, server: &ServerSeen, sets_clock: bool, now: OffsetDateTime) -> bool {
-        let Some(in_use) = &met.state.identity else { return false };
+    /// What keeps the phone from being finished, by its own word; its certificate is not read yet.
+    fn missing(&self, met: &Met, server: &ServerSeen, sets_clock: bool, now: OffsetDateTime) -> Vec<String> {
+        let Some(in_use) = &met.state.identity else { return vec!["it has no user".into()] };
         // What was published last for this user on this phone counts at the service, so it has to be the one in use.
         let installed = |known: &TransactionView| {
             known.published.as_ref().is_some_and(|published| published.fingerprint == in_use.fingerprint)
@@ -206,14 +211,23 @@ impl<O: Operator> Story<'_, O> {
         let in_force = newest.is_none_or(|known| installed(known) || !known.may_be_published());
         let just_installed = newest.is_some_and(|known| installed(known) && known.phase.is_pending());
         let in_date = in_use.not_before <= now && (now + LONG_ENOUGH < in_use.not_after || just_installed);
-        belongs_to(&in_use.user, &self.job.user)
-            && in_force
-            && in_date
-            && !self.job.renew
-            && server.verdict_with(&in_use.intermediates).is_good()
-            && met.state.settings.as_ref() == Some(&self.settings())
-            && met.state.pending.is_none()
-            && !sets_clock
+        let ours = belongs_to(&in_use.user, &self.job.user);
+        let trusts = server.verdict_with(&in_use.intermediates).is_good();
+        let settled = met.state.settings.as_ref() == Some(&self.settings());
+        let found = [
+            (ours, format!("it is set up for {}", in_use.user)),
+            (!self.job.renew, "--renew asks for it".into()),
+            (in_force, "another certificate was published since, or may have been".into()),
+            (
+                in_date,
+                format!("its certificate is good from {} to {}", date(in_use.not_before), date(in_use.not_after)),
+            ),
+            (trusts, "it does not trust the server".into()),
+            (settled || !ours, "its sign-in settings are others".into()),
+            (met.state.pending.is_none(), "a job is pending in it".into()),
+            (!sets_clock, "its clock is wrong".into()),
+        ];
+        found.into_iter().filter(|(fine, _)| !fine).map(|(_, reason)| reason).collect()
     }
 
     /// A phone that has it all proves it, and nothing is changed. `None`: it has not, and the job goes on.
@@ -224,7 +238,7 @@ impl<O: Operator> Story<'_, O> {
     ) -> Result<Option<Verified>, ProvisionError> {
         let PhoneState { identity: Some(in_use), anchors, .. } = &planned.met.state else { return Ok(None) };
         let Some(leaf) = &planned.whole else { return Ok(None) };
-        self.operator.event(Event::Plan(self.plan_of(planned)));
+        self.operator.event(Event::Plan(Box::new(self.plan_of(planned))));
         let started = self.began(Stage::Proof, "the phone's proof");
         let (possession, read_back) = phone.prove(leaf).await?;
         let settings = self.settings();

@@ -92,7 +92,7 @@ impl<O: Operator> Story<'_, O> {
         if let Some(verified) = self.already_done(&planned, phone).await? {
             return Ok(Ended::Done(Box::new(self.take_leave(planned.met, verified, None, true, phone).await)));
         }
-        self.operator.event(Event::Plan(self.plan_of(&planned)));
+        self.operator.event(Event::Plan(Box::new(self.plan_of(&planned))));
         self.agree_to_replace(&planned.met).await?;
         let consent = self.ask_consent(&planned).await?;
         self.stop_here()?;
