@@ -199,7 +199,8 @@ fn plan_text(plan: &Plan) -> String {
     if let Some(goes) = &plan.replaces {
         parts.push(format!("replaces that of {} ({})", goes.user, goes.fingerprint.short()));
     }
-    if plan.replaces.is_some() && !plan.because.is_empty() {
+    // Why a phone of the same user is not left as it is; another user says enough.
+    if plan.replaces.as_ref().is_some_and(|goes| goes.user == plan.user.as_str()) {
         parts.push(format!("because {}", plan.because.join(" and ")));
     }
     if plan.sets_clock {
