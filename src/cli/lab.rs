@@ -70,6 +70,7 @@ fn card(lab: &Lab, ready: &Ready, screen: &Screen) {
 /// A command to copy, with its lines continued.
 fn command(screen: &Screen, name: &str, options: &[String]) {
     // As this program was called, since a fresh build is in no search path.
-    let program = std::env::args().next().unwrap_or_else(|| "tethercert".to_owned());
+    let program = std::env::args_os().next().unwrap_or_else(|| "tethercert".into());
+    let program = program.to_string_lossy();
     screen.command(&format!("{program} {name} \\\n  {}", options.join(" \\\n  ")));
 }
