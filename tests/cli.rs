@@ -494,3 +494,21 @@ fn what_json_has_no_form_for_is_told_as_an_error() {
     let ran = tool.run(&lab.script(&["--json", "--password-file", password]));
     assert_eq!(&ran.last()["type"], "outcome", "{}", ran.whole());
 }
+
+#[test]
+fn a_ledger_is_a_file_whatever_its_name() {
+    let lab = TestLab::start(1, |_| {});
+    let tool = Tool::new();
+    let arguments = lab.script(&["--ledger", ":memory:", "--password-file", path(&lab.ready.users[0].password_file)]);
+    let output = tool.command(&arguments).current_dir(tool.home.path()).output().unwrap();
+    assert!(output.status.success());
+    let ledger = tool.home.path().join(":memory:");
+    assert_eq!(tool.run(&["ledger", "show", "--json", "--ledger", path(&ledger)]).last()["outcome"], "done");
+}
+
+#[test]
+fn a_usbip_server_that_is_not_there_may_be_there_later() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let ran = Tool::new().run(&["list", "--json", "--usbip", &nobody]);
+    assert_eq!((ran.code, &ran.last()["exit_code"]), (7, &7.into()), "{}", ran.whole());
+}
