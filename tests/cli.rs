@@ -240,6 +240,10 @@ fn a_lab_pool_never_meets_a_real_phone() {
     let tool = Tool::new();
     let user = ["provision", "--user", "alice@contoso.example", "--certprov-url", "https://localhost:1/x", "--yes"];
     snapshot("lab pool with a real phone", &tool.run(&user).whole());
+    let led_here =
+        ["provision", "--json", "--user", "alice@contoso.example", "--resolve", "web.contoso.example:443:[::1]"];
+    let led_here = tool.run(&[&led_here[..], &["--certprov-url", "https://web.contoso.example/x"]].concat());
+    assert_eq!((led_here.code, &led_here.last()["lab"]), (6, &true.into()), "{}", led_here.whole());
     let elsewhere = tool.run(&[&user[..], &["--usbip", "192.0.2.7", "--json"]].concat());
     assert_eq!((elsewhere.code, &elsewhere.last()["outcome"]), (6, &Value::from("not_done")));
 }
@@ -511,4 +515,39 @@ fn a_usbip_server_that_is_not_there_may_be_there_later() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let ran = Tool::new().run(&["list", "--json", "--usbip", &nobody]);
     assert_eq!((ran.code, &ran.last()["exit_code"]), (7, &7.into()), "{}", ran.whole());
+}
+
+#[test]
+fn a_pool_in_another_spelling_is_the_same_pool() {
+    let lab = TestLab::start(1, |_| {});
+    let tool = Tool::new();
+    let password = path(&lab.ready.users[0].password_file);
+    let spelled = format!(" {}?x#y", lab.ready.certprov_url.replace("https://localhost", "HTTPS://LOCALHOST"));
+    let mut arguments = lab.script(&["--json", "--password-file", password]);
+    assert_eq!(tool.run(&arguments).code, 0);
+    let url = arguments.iter().position(|argument| *argument == "--certprov-url").unwrap() + 1;
+    arguments[url] = &spelled;
+    let again = tool.run(&arguments);
+    assert_eq!((again.code, &again.last()["unchanged"]), (0, &true.into()), "{}", again.whole());
+}
+
+#[test]
+fn a_password_in_the_pools_address_is_not_shown() {
+    let lab = TestLab::start(0, |_| {});
+    for address in ["https://alice:s3cret@web.contoso.example/", "https//alice:s3cret@web.contoso.example/"] {
+        let tool = Tool::new().with("TETHERCERT_USBIP", &lab.ready.usbip).with("TETHERCERT_CERTPROV_URL", address);
+        for arguments in [&[][..], &["--json"], &["verify", "--json"]] {
+            assert!(!tool.run(arguments).whole().contains("s3cret"));
+        }
+    }
+}
+
+#[test]
+fn the_embedded_lab_knows_only_its_own_phones() {
+    let drivers = TempDir::new().unwrap();
+    std::fs::write(drivers.path().join("broken.toml"), "no definition").unwrap();
+    let tool = Tool::new().with("TETHERCERT_DRIVERS", path(drivers.path()));
+    assert_eq!(tool.run(&["list"]).code, 2);
+    assert_eq!(tool.run(&["list", "--lab"]).code, 0);
+    assert_eq!(tool.run(&["list", "--lab", "--drivers", path(drivers.path())]).code, 2);
 }
