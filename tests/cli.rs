@@ -551,3 +551,38 @@ fn the_embedded_lab_knows_only_its_own_phones() {
     assert_eq!(tool.run(&["list", "--lab"]).code, 0);
     assert_eq!(tool.run(&["list", "--lab", "--drivers", path(drivers.path())]).code, 2);
 }
+
+#[test]
+fn a_script_with_a_wrong_command_line_gets_json_too() {
+    let tool = Tool::new();
+    let ran = tool.run(&["provision", "--json", "--user", "nobody", "--certprov-url", "https://web.contoso.example/x"]);
+    let kinds: Vec<Value> = ran.lines().iter().map(|line| line["type"].clone()).collect();
+    assert_eq!((ran.code, kinds), (2, vec!["error".into(), "outcome".into()]), "{}", ran.whole());
+    assert_eq!((&ran.last()["outcome"], &ran.last()["exit_code"]), (&"not_done".into(), &2.into()));
+    let ran = tool.run(&["--json", "lsit", "--lab"]);
+    assert_eq!((ran.code, ran.lines().len(), &ran.last()["lab"]), (2, 1, &true.into()), "{}", ran.whole());
+    let people = tool.run(&["lsit"]);
+    assert_eq!((people.code, people.stdout.as_str()), (2, ""));
+    assert!(people.stderr.contains("lsit"));
+    assert!(tool.run(&["list", "--json", "--help"]).stdout.contains("Usage"));
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_a_secret_that_nobody_writes() {
+    let lab = TestLab::start(0, |_| {});
+    let tool = Tool::new();
+    let pipe = tool.home.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for name in ["INT", "TERM", "HUP"] {
+        let arguments = lab.script(&["--json", "--password-file", path(&pipe)]);
+        let child = tool.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        // Opens when the program does.
+        let silent = std::fs::File::options().write(true).open(&pipe).unwrap();
+        signal(&child, name);
+        let output = child.wait_with_output().unwrap();
+        drop(silent);
+        let ran = Ran { stdout: String::from_utf8(output.stdout).unwrap(), stderr: String::new(), code: 7 };
+        assert_eq!(output.status.code(), Some(7), "{}", ran.whole());
+        assert_eq!((&ran.last()["outcome"], &ran.last()["exit_code"]), (&"not_done".into(), &7.into()));
+    }
+}

@@ -17,6 +17,7 @@ mod secret;
 mod stop;
 mod text;
 mod verify;
+pub(crate) mod wrong;
 
 use clap::{Parser, Subcommand};
 pub(crate) use exit::Exit;
