@@ -366,6 +366,7 @@ fn scripts_provision_twice_verify_and_read_the_ledger_and_no_secret_is_anywhere(
     assert_eq!(ends, vec![("done".into(), 0.into()); 3]);
     let job = tool.run(&["ledger", "show", "--job", "1", "--json"]);
     assert_eq!(job.last()["kind"], "job_ended");
+    assert!(job.lines().iter().all(|record| record["lab"] == true), "{}", job.whole());
     let readable = tool.run(&["ledger", "show"]);
     let whole = tool.run(&["ledger", "verify"]);
     assert_eq!(whole.code, 0);
@@ -585,4 +586,20 @@ fn a_signal_ends_the_wait_for_a_secret_that_nobody_writes() {
         assert_eq!(output.status.code(), Some(7), "{}", ran.whole());
         assert_eq!((&ran.last()["outcome"], &ran.last()["exit_code"]), (&"not_done".into(), &7.into()));
     }
+}
+
+#[test]
+fn an_unknown_outcome_that_needs_a_person_says_for_what() {
+    let lab = TestLab::start(1, |_| {});
+    let tool = Tool::new();
+    lab.lab.web().faults().answer_lost = 2;
+    assert_eq!(tool.run(&lab.script(&["--password-file", path(&lab.ready.users[0].password_file)])).code, 5);
+    let wrong = tool.home.path().join("wrong");
+    std::fs::write(&wrong, "wr0ng").unwrap();
+    let arguments = lab.script(&["--password-file", path(&wrong)]);
+    let ran = tool.run(&arguments);
+    assert_eq!(ran.code, 5, "{}", ran.whole());
+    assert!(!ran.stdout.contains("repeat the same command"), "{}", ran.whole());
+    let line = tool.run(&[&arguments[..], &["--json"]].concat()).last();
+    assert!(line["already"].is_string() && line["next_step"].is_string(), "{line}");
 }
