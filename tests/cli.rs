@@ -513,7 +513,10 @@ fn a_ledger_is_a_file_whatever_its_name() {
 
 #[test]
 fn a_usbip_server_that_is_not_there_may_be_there_later() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    // Bound and not listening: nobody else gets the port.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let nobody = socket.local_addr().unwrap().to_string();
     let ran = Tool::new().run(&["list", "--json", "--usbip", &nobody]);
     assert_eq!((ran.code, &ran.last()["exit_code"]), (7, &7.into()), "{}", ran.whole());
 }
@@ -602,4 +605,16 @@ fn an_unknown_outcome_that_needs_a_person_says_for_what() {
     assert!(!ran.stdout.contains("repeat the same command"), "{}", ran.whole());
     let line = tool.run(&[&arguments[..], &["--json"]].concat()).last();
     assert!(line["already"].is_string() && line["next_step"].is_string(), "{line}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_lab_in_a_folder_whose_name_is_no_utf8_fails_and_does_not_wait() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let tool = Tool::new();
+    let folder = tool.home.path().join(std::ffi::OsStr::from_bytes(b"t\xff"));
+    std::fs::create_dir(&folder).unwrap();
+    let output = tool.command(&["lab", "--json", "--phones", "0"]).env("TMPDIR", &folder).output().unwrap();
+    let ran = Ran { stdout: String::from_utf8(output.stdout).unwrap(), stderr: String::new(), code: 1 };
+    assert_eq!((output.status.code(), &ran.last()["type"]), (Some(1), &"error".into()), "{}", ran.whole());
 }

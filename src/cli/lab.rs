@@ -34,6 +34,10 @@ pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
     let lab = Lab::start(&options).await.map_err(CliError::Lab)?;
     let ready = lab.ready();
     screen.json_of_its_own("ready", &ready);
+    if screen.has_lost_a_line() {
+        // A temporary folder whose name is no UTF-8: a script would wait for a lab that it cannot reach.
+        return Ok(Exit::Failed);
+    }
     card(&lab, &ready, screen);
     signals.next().await;
     Ok(Exit::Done)
