@@ -187,7 +187,7 @@ pub(crate) fn in_use(in_use: Option<&IdentityInUse>) -> String {
 
 /// What would be done.
 pub(crate) fn show_plan(plan: &Plan, screen: &Screen) {
-    screen.json("event", &Event::Plan(plan.clone()));
+    screen.json("event", &Event::Plan(Box::new(plan.clone())));
     screen.line("plan", &plan_text(plan));
 }
 
@@ -198,6 +198,9 @@ fn plan_text(plan: &Plan) -> String {
     let mut parts = vec![format!("certificate for {}", plan.user)];
     if let Some(goes) = &plan.replaces {
         parts.push(format!("replaces that of {} ({})", goes.user, goes.fingerprint.short()));
+    }
+    if plan.replaces.is_some() && !plan.because.is_empty() {
+        parts.push(format!("because {}", plan.because.join(" and ")));
     }
     if plan.sets_clock {
         parts.push("sets the clock".to_owned());
@@ -223,11 +226,7 @@ impl Operator for Console {
         match &event {
             Event::Phone(seen) => self.phone(seen),
             Event::Pool(pool) => self.pool(pool),
-            // What is added is told by the steps.
-            Event::Plan(plan) if plan.nothing_to_do || plan.replaces.is_some() => {
-                self.screen.line("plan", &plan_text(plan));
-            }
-            Event::Plan(_) => {}
+            Event::Plan(plan) => self.screen.line("plan", &plan_text(plan)),
             Event::Resuming { already } => self.screen.line("resumes", &format!("an earlier job: {already}")),
             Event::StepBegan { step, waiting } => {
                 self.screen.start_spinner(format!("{}/{} {step}: {waiting}", step.number(), Stage::ALL.len()));

@@ -117,6 +117,10 @@ fn findings(checkup: &Checkup, now: OffsetDateTime) -> Vec<Finding> {
                 }
                 Proof::Failed(error) => finding("identity", Verdict::Bad, error.to_string(), Some(&error.next_step())),
             });
+            if let Some(refusal) = &checkup.refusal {
+                let text = format!("not one to leave there: {refusal}");
+                findings.push(finding("certificate", Verdict::Bad, text, Some(refusal.next_step())));
+            }
             findings.push(dates(certificate.not_before(), certificate.not_after(), "this computer's clock", now));
             if let Some(clock) = checkup.state.clock {
                 findings.push(dates(certificate.not_before(), certificate.not_after(), "the phone's clock", clock));
@@ -130,7 +134,14 @@ fn findings(checkup: &Checkup, now: OffsetDateTime) -> Vec<Finding> {
             "no pool was asked".to_owned(),
             Some("name the pool with --certprov-url to judge its chain through the phone's eyes"),
         ),
-        Some(judged) => {
+        Some(Err(error)) => {
+            let text = match std::error::Error::source(error) {
+                Some(cause) => format!("{error}: {cause}"),
+                None => error.to_string(),
+            };
+            finding("server", Verdict::Unknown, text, Some(error.next_step()))
+        }
+        Some(Ok(judged)) => {
             let text = format!("{}: {}", judged.survey.host, judged.verdict.to_string().replace('\n', "; "));
             match judged.verdict.is_good() {
                 true => finding("server", Verdict::Good, text, None),

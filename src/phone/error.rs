@@ -243,7 +243,12 @@ impl PhoneError {
                 Remedyable::Person
             }
             Self::Usb {
-                source: UsbError::Busy { .. } | UsbError::TimedOut { .. } | UsbError::Unplugged { .. },
+                source:
+                    UsbError::Busy { .. }
+                    | UsbError::TimedOut { .. }
+                    | UsbError::Unplugged { .. }
+                    | UsbError::Silent { .. }
+                    | UsbError::Unreachable { .. },
                 ..
             }
             | Self::Session { .. }
@@ -295,7 +300,7 @@ impl PhoneError {
                 },
             },
             Self::CheckBad(_) => "look at the reason; the phone keeps its old identity".into(),
-            Self::NotProven(_) => "do not hand the phone out; run `verify`, and if it stays so reset the phone".into(),
+            Self::NotProven(_) => "do not hand the phone out; repeat with --renew, and if it stays so reset the phone".into(),
             Self::BrokenCommitment => {
                 "do not trust this phone or this cable: plug it directly into this computer and compare the code again".into()
             }

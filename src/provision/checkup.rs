@@ -1,10 +1,11 @@
 //! What a phone holds, proved and judged; nothing is changed.
 
 use super::ProvisionError;
+use super::planning::judge_in_use;
 use super::trust::ServerSeen;
-use crate::credential::Certificate;
+use crate::credential::{Certificate, Refusal, SipAddress};
 use crate::phone::{Authenticity, Driver, Identity, PhoneState};
-use crate::service::{Enrolment, Survey};
+use crate::service::{Enrolment, ServiceError, Survey};
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -19,8 +20,10 @@ pub struct Checkup {
     pub state: PhoneState,
     /// The certificate in use, and whether the phone proved that it holds its key.
     pub certificate: Option<(Certificate, Proof)>,
+    /// Why the certificate in use is not one to leave there, judged for the user that the phone names.
+    pub refusal: Option<Refusal>,
     /// What the phone makes of the pool's chain, where a pool was asked.
-    pub server: Option<ServerJudged>,
+    pub server: Option<Result<ServerJudged, ServiceError>>,
 }
 
 /// Whether a phone proved that it holds the key of its certificate.
@@ -63,18 +66,40 @@ pub async fn check_up<D: Driver, E: Enrolment>(
             Some((certificate, proof))
         }
     };
+    let user = state.identity.as_ref().and_then(|in_use| in_use.user.parse::<SipAddress>().ok());
+    let refusal = certificate
+        .as_ref()
+        .zip(user)
+        .and_then(|((certificate, _), user)| judge_in_use(certificate, &user, OffsetDateTime::now_utc()));
     let server = match service {
         None => None,
-        Some(service) => {
-            let survey = service.survey().await?;
-            let clock = state.clock.unwrap_or(OffsetDateTime::UNIX_EPOCH);
-            let seen = ServerSeen::new(&survey, &state, clock, phone).await?;
-            let installed = state.identity.as_ref().map(|identity| identity.intermediates.as_slice());
-            let verdict = seen.verdict_with(installed.unwrap_or_default());
-            Some(ServerJudged { survey, verdict })
-        }
+        Some(service) => Some(judge_server(phone, &state, service).await?),
     };
     // The phone has said all that it was asked; a lost farewell changes nothing of it.
     let _ = phone.leave(crate::phone::Parting::Leave).await;
-    Ok(Checkup { identity: identified.identity, authenticity: identified.authenticity, state, certificate, server })
+    Ok(Checkup {
+        identity: identified.identity,
+        authenticity: identified.authenticity,
+        state,
+        certificate,
+        refusal,
+        server,
+    })
+}
+
+/// A pool that cannot be looked at is a finding, not the end of the check-up.
+async fn judge_server<D: Driver, E: Enrolment>(
+    phone: &mut D,
+    state: &PhoneState,
+    service: &mut E,
+) -> Result<Result<ServerJudged, ServiceError>, ProvisionError> {
+    let survey = match service.survey().await {
+        Ok(survey) => survey,
+        Err(error) => return Ok(Err(error)),
+    };
+    let clock = state.clock.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let seen = ServerSeen::new(&survey, state, clock, phone).await?;
+    let installed = state.identity.as_ref().map(|identity| identity.intermediates.as_slice());
+    let verdict = seen.verdict_with(installed.unwrap_or_default());
+    Ok(Ok(ServerJudged { survey, verdict }))
 }

@@ -157,7 +157,9 @@ impl<O: Operator> Story<'_, O> {
         let publication = self.publication(ready);
         let started = self.began(Stage::Publish, "the service publishes");
         self.record.write(ledger::Event::PublishIntended { transaction, publication: publication.clone() }).await?;
-        let unknown_before = std::mem::replace(&mut self.rolls_on, true);
+        let rolled_on = std::mem::replace(&mut self.rolls_on, true);
+        let known = ready.planned.transaction.known.as_ref();
+        let unknown_before = known.is_some_and(|known| known.may_be_published());
 
         // One new ticket where the service wants one, one equal repetition where the answer was lost; no more.
         let (mut tickets, mut repetitions) = (1, 1);
@@ -170,18 +172,18 @@ impl<O: Operator> Story<'_, O> {
                         Ok(new) => ticket = new,
                         Err(error) => {
                             let unknown = unknown_before || repetitions == 0;
-                            return Err(self.not_published(transaction, error, unknown).await?);
+                            return Err(self.not_published(transaction, error, unknown, rolled_on).await?);
                         }
                     }
                 }
-                Err(error) if error.outcome_unknown() && repetitions > 0 => {
+                Err(error) if error.outcome_unknown() && !is_unfit(&error) && repetitions > 0 => {
                     repetitions -= 1;
                     let text = "the service's answer was lost; asking once more for the same".into();
                     self.operator.event(Event::Notice { text });
                 }
                 Err(error) => {
                     let unknown = unknown_before || error.outcome_unknown() || repetitions == 0;
-                    return Err(self.not_published(transaction, error, unknown).await?);
+                    return Err(self.not_published(transaction, error, unknown, rolled_on).await?);
                 }
             }
         };
@@ -221,20 +223,25 @@ impl<O: Operator> Story<'_, O> {
         })
     }
 
-    /// The truth about a publication that failed. The outer error is the ledger's.
+    /// The truth about a publication that failed: whether it is unknown, and whether something was before it. The outer
+    /// error is the ledger's.
     async fn not_published(
         &mut self,
         transaction: TransactionId,
         error: ServiceError,
         unknown: bool,
+        rolled_on: bool,
     ) -> Result<ProvisionError, ProvisionError> {
         let text = full_text(&error);
         if unknown {
-            self.already = Some("whether a certificate was published is not known".into());
+            self.already = Some(match is_unfit(&error) {
+                true => "a certificate was published that does not fit the phone's key".into(),
+                false => "whether a certificate was published is not known".into(),
+            });
             self.record.write(ledger::Event::PublishUnknown { transaction, error: text }).await?;
         } else {
             self.record.write(ledger::Event::PublishRefused { transaction, error: text }).await?;
-            self.rolls_on = false;
+            self.rolls_on = rolled_on;
         }
         Ok(error.into())
     }
@@ -294,6 +301,11 @@ impl<O: Operator> Story<'_, O> {
         self.done(Stage::Proof, "signed our challenge; what it holds reads back equal".into(), started);
         Ok(())
     }
+}
+
+/// The answer came, with a certificate for another key: to ask for the same again brings the same.
+fn is_unfit(error: &ServiceError) -> bool {
+    matches!(error, ServiceError::UnfitCertificate { .. })
 }
 
 fn fingerprints(certificates: &[Certificate]) -> Vec<Fingerprint> {

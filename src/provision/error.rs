@@ -137,7 +137,7 @@ impl ProvisionError {
             Self::NoAnswer(_) | Self::Declined { .. } | Self::NeedsPerson { .. } | Self::OtherPending { .. } => {
                 Remedyable::Person
             }
-            Self::Stopped => Remedyable::Temporary,
+            Self::Stopped | Self::Ledger(LedgerError::Busy { .. }) => Remedyable::Temporary,
             Self::Ledger(_)
             | Self::Untrusted { .. }
             | Self::Certificate { .. }

@@ -17,7 +17,7 @@ pub enum Event {
     /// The service was looked at, without any credential.
     Pool(PoolSeen),
     /// What is about to be done.
-    Plan(Plan),
+    Plan(Box<Plan>),
     /// An earlier, unfinished job of this phone goes on.
     Resuming {
         /// What is there already.

@@ -94,7 +94,8 @@ impl<O: Operator> Story<'_, O> {
         if let (Authenticity::Nothing { reason }, true) = (&authenticity, self.job.require_authentic) {
             return Err(ProvisionError::Policy {
                 what: format!("nothing vouches for this phone: {reason}"),
-                next: "compare the short code at a terminal, or repeat without --require-authentic".into(),
+                next: "repeat at a terminal without --yes and compare the short code, or without --require-authentic"
+                    .into(),
             });
         }
         let answer = self.operator.is_this_the_phone(&seen).await;

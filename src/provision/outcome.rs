@@ -44,6 +44,8 @@ pub struct Plan {
     pub user: SipAddress,
     /// The pool.
     pub pool: String,
+    /// Why a certificate is needed: what keeps the phone from being finished. Empty: it is.
+    pub because: Vec<String>,
     /// The identity that goes.
     pub replaces: Option<IdentityInUse>,
     /// Whether the clock is set.

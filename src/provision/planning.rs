@@ -6,9 +6,11 @@ use super::outcome::Expected;
 use super::story::Story;
 use super::trust::ServerSeen;
 use super::{Operator, Plan, ProvisionError, Verified};
-use crate::credential::{Certificate, KeyKind, Refusal, Remedy, SigningRequest, UserView, judge_user_certificate};
+use crate::credential::{
+    Certificate, KeyKind, Refusal, Remedy, SigningRequest, SipAddress, UserView, judge_user_certificate,
+};
 use crate::ledger::{self, TransactionView};
-use crate::phone::{Consent, ConsentWanted, Driver, PhoneError, PhoneState, Settings};
+use crate::phone::{Consent, ConsentWanted, Driver, Parting, PhoneError, PhoneState, Settings};
 use crate::provision::meeting::Transaction;
 use crate::service::{Enrolment, Survey};
 use time::OffsetDateTime;
@@ -32,6 +34,8 @@ pub(super) struct Planned {
     pub(super) key: KeyKind,
     /// Where the user's secret goes; `None` where none is needed.
     secret_goes_to: Option<String>,
+    /// What keeps the phone from being finished.
+    because: Vec<String>,
     /// The certificate in use, where the phone has all of it already.
     whole: Option<Certificate>,
 }
@@ -50,6 +54,7 @@ impl<O: Operator> Story<'_, O> {
         phone: &mut D,
         service: &mut E,
     ) -> Result<Planned, ProvisionError> {
+        self.refuse_what_the_phone_cannot(&met)?;
         let survey = self.until_stopped(service.survey()).await??;
         let set_clock = self.clock(&met, survey.clock_offset_seconds)?;
         let now = service_time(survey.clock_offset_seconds);
@@ -72,13 +77,15 @@ impl<O: Operator> Story<'_, O> {
             service: kinds(wanted),
         })?;
 
-        let whole = match &met.state.identity {
-            Some(in_use) if self.seems_whole(&met, &server, set_clock.is_some(), now) => {
-                let leaf = self.until_stopped(phone.read_certificate(in_use.fingerprint)).await??;
-                self.refusal_in_use(&leaf, now).is_none().then_some(leaf)
+        let mut because = self.missing(&met, &server, set_clock.is_some(), now);
+        let mut whole = None;
+        if let (Some(in_use), []) = (&met.state.identity, because.as_slice()) {
+            let leaf = self.until_stopped(phone.read_certificate(in_use.fingerprint)).await??;
+            match judge_in_use(&leaf, &self.job.user, now) {
+                None => whole = Some(leaf),
+                Some(refusal) => because.push(format!("its certificate is not one to leave there: {refusal}")),
             }
-            _ => None,
-        };
+        }
         let transaction = std::mem::replace(&mut met.transaction, Transaction::new(None));
         let transaction = self.vetted(transaction, &remedy, now);
         let mut secret_goes_to = None;
@@ -93,7 +100,22 @@ impl<O: Operator> Story<'_, O> {
                 return Err(PhoneError::CodeWithheld.into());
             }
         }
-        Ok(Planned { met, survey, server, remedy, set_clock, transaction, key, secret_goes_to, whole })
+        Ok(Planned { met, survey, server, remedy, set_clock, transaction, key, secret_goes_to, because, whole })
+    }
+
+    fn refuse_what_the_phone_cannot(&self, met: &Met) -> Result<(), ProvisionError> {
+        let (able, what, option) = match self.job.parting {
+            Parting::Leave => return Ok(()),
+            Parting::SignIn => (met.identity.abilities.sign_in, "sign in on command", "--sign-in"),
+            Parting::Restart => (met.identity.abilities.restart, "restart on command", "--restart"),
+        };
+        match able {
+            true => Ok(()),
+            false => Err(ProvisionError::Policy {
+                what: format!("this phone cannot {what}"),
+                next: format!("repeat without {option}"),
+            }),
+        }
     }
 
     /// A transaction that was found goes on only where what it holds is what this job wants.
@@ -168,6 +190,7 @@ impl<O: Operator> Story<'_, O> {
             job: Some(self.record.job),
             user: self.job.user.clone(),
             pool: planned.survey.host.clone(),
+            because: planned.because.clone(),
             replaces: state.identity.clone().filter(|_| changes),
             sets_clock: planned.set_clock.is_some(),
             anchors: labels(&remedy.anchors),
@@ -177,9 +200,9 @@ impl<O: Operator> Story<'_, O> {
         }
     }
 
-    /// Whether the phone says that it has all of it; its certificate is not read yet.
-    fn seems_whole(&self, met: &Met, server: &ServerSeen, sets_clock: bool, now: OffsetDateTime) -> bool {
-        let Some(in_use) = &met.state.identity else { return false };
+    /// What keeps the phone from being finished, by its own word; its certificate is not read yet.
+    fn missing(&self, met: &Met, server: &ServerSeen, sets_clock: bool, now: OffsetDateTime) -> Vec<String> {
+        let Some(in_use) = &met.state.identity else { return vec!["it has no user".into()] };
         // What was published last for this user on this phone counts at the service, so it has to be the one in use.
         let installed = |known: &TransactionView| {
             known.published.as_ref().is_some_and(|published| published.fingerprint == in_use.fingerprint)
@@ -188,14 +211,23 @@ impl<O: Operator> Story<'_, O> {
         let in_force = newest.is_none_or(|known| installed(known) || !known.may_be_published());
         let just_installed = newest.is_some_and(|known| installed(known) && known.phase.is_pending());
         let in_date = in_use.not_before <= now && (now + LONG_ENOUGH < in_use.not_after || just_installed);
-        belongs_to(&in_use.user, &self.job.user)
-            && in_force
-            && in_date
-            && (!self.job.renew || just_installed)
-            && server.verdict_with(&in_use.intermediates).is_good()
-            && met.state.settings.as_ref() == Some(&self.settings())
-            && met.state.pending.is_none()
-            && !sets_clock
+        let ours = belongs_to(&in_use.user, &self.job.user);
+        let trusts = server.verdict_with(&in_use.intermediates).is_good();
+        let settled = met.state.settings.as_ref() == Some(&self.settings());
+        let found = [
+            (ours, format!("it is set up for {}", in_use.user)),
+            (!self.job.renew, "--renew asks for it".into()),
+            (in_force, "another certificate was published since, or may have been".into()),
+            (
+                in_date,
+                format!("its certificate is good from {} to {}", date(in_use.not_before), date(in_use.not_after)),
+            ),
+            (trusts, "it does not trust the server".into()),
+            (settled || !ours, "its sign-in settings are others".into()),
+            (met.state.pending.is_none(), "a job is pending in it".into()),
+            (!sets_clock, "its clock is wrong".into()),
+        ];
+        found.into_iter().filter(|(fine, _)| !fine).map(|(_, reason)| reason).collect()
     }
 
     /// A phone that has it all proves it, and nothing is changed. `None`: it has not, and the job goes on.
@@ -206,7 +238,7 @@ impl<O: Operator> Story<'_, O> {
     ) -> Result<Option<Verified>, ProvisionError> {
         let PhoneState { identity: Some(in_use), anchors, .. } = &planned.met.state else { return Ok(None) };
         let Some(leaf) = &planned.whole else { return Ok(None) };
-        self.operator.event(Event::Plan(self.plan_of(planned)));
+        self.operator.event(Event::Plan(Box::new(self.plan_of(planned))));
         let started = self.began(Stage::Proof, "the phone's proof");
         let (possession, read_back) = phone.prove(leaf).await?;
         let settings = self.settings();
@@ -222,20 +254,6 @@ impl<O: Operator> Story<'_, O> {
         let pending = planned.met.newest.as_ref().filter(|known| known.phase.is_pending());
         self.proved(planned, pending.map(|known| known.id), &verified, started).await?;
         Ok(Some(verified))
-    }
-
-    /// Why the certificate in use is not good, judged by the key that it names; that the phone holds it is proved next.
-    fn refusal_in_use(&self, leaf: &Certificate, now: OffsetDateTime) -> Option<Refusal> {
-        let Some(kind) = leaf.key_kind().key_kind() else { return Some(no_phone_key(leaf)) };
-        let view = UserView {
-            key_id: leaf.key_id(),
-            kind,
-            user: &self.job.user,
-            clock: now,
-            allowance: time::Duration::minutes(5),
-            least_remaining: time::Duration::hours(1),
-        };
-        judge_user_certificate(leaf, &view).refusals().next().cloned()
     }
 
     /// The consent that the phone wants. A code is asked for before the user's secret is.
@@ -267,6 +285,21 @@ fn consent_wanted(met: &Met, transaction: &Transaction) -> ConsentWanted {
         true => ConsentWanted::Nothing,
         false => met.identity.consent,
     }
+}
+
+/// Why the certificate in use is not one to leave there, judged by the key that it names: that the phone holds it is for
+/// its proof to show.
+pub(super) fn judge_in_use(leaf: &Certificate, user: &SipAddress, now: OffsetDateTime) -> Option<Refusal> {
+    let Some(kind) = leaf.key_kind().key_kind() else { return Some(no_phone_key(leaf)) };
+    let view = UserView {
+        key_id: leaf.key_id(),
+        kind,
+        user,
+        clock: now,
+        allowance: time::Duration::minutes(5),
+        least_remaining: time::Duration::hours(1),
+    };
+    judge_user_certificate(leaf, &view).refusals().next().cloned()
 }
 
 fn no_phone_key(leaf: &Certificate) -> Refusal {

@@ -92,7 +92,7 @@ impl<O: Operator> Story<'_, O> {
         if let Some(verified) = self.already_done(&planned, phone).await? {
             return Ok(Ended::Done(Box::new(self.take_leave(planned.met, verified, None, true, phone).await)));
         }
-        self.operator.event(Event::Plan(self.plan_of(&planned)));
+        self.operator.event(Event::Plan(Box::new(self.plan_of(&planned))));
         self.agree_to_replace(&planned.met).await?;
         let consent = self.ask_consent(&planned).await?;
         self.stop_here()?;
@@ -136,12 +136,18 @@ impl<O: Operator> Story<'_, O> {
 
     /// Has the phone forget a transaction, and writes it down once it has.
     pub(super) async fn give_up<D: Driver>(
-        &self,
+        &mut self,
         transaction: TransactionId,
         reason: &str,
         phone: &mut D,
     ) -> Result<(), ProvisionError> {
         phone.abort(transaction).await?;
+        self.already = Some(match self.rolls_on {
+            true => {
+                "the phone keeps its old identity and has forgotten this job; a certificate may be published".into()
+            }
+            false => "the phone keeps its old identity".into(),
+        });
         self.record.write(ledger::Event::Aborted { transaction, reason: reason.to_owned() }).await
     }
 

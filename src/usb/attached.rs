@@ -40,10 +40,10 @@ pub struct Strings {
 }
 
 impl fmt::Display for Attached {
-    /// One line for a person: `port 1-4.2, Acme Desk 2 (1209:0001), serial 4711`.
+    /// One line for a person: `port 1-4.2 Acme Desk 2 (1209:0001), serial 4711`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { slot, vendor_id, product_id, strings, .. } = self;
-        write!(f, "port {slot}, ")?;
+        write!(f, "port {slot} ")?;
         // What a device claims must not steer a terminal.
         let shown = |text: &str| text.escape_debug().to_string();
         for text in [&strings.manufacturer, &strings.product].into_iter().flatten() {

@@ -113,7 +113,7 @@ pub enum UsbError {
         sought: String,
     },
     /// Several devices match, and guessing between them is refused.
-    #[error("{sought} fits {} devices: {}", candidates.len(), candidates.join("; "))]
+    #[error("{} devices fit ({sought}): {}", candidates.len(), candidates.join("; "))]
     Ambiguous {
         /// The selector sought, as text.
         sought: String,
@@ -230,8 +230,10 @@ impl UsbError {
                 "see whether the device is switched on and asks something on its screen, then repeat"
             }
             Self::NoUsb { .. } => "use a computer with USB, or name a USB/IP server with --usbip HOST:PORT",
-            Self::NotFound { .. } => "plug the device in with a cable that carries data; `list` shows what is there",
-            Self::Ambiguous { .. } => "name the port of the one you mean, as in --device port:1-4.2",
+            Self::NotFound { .. } => {
+                "plug the phone in with a cable that carries data; `tethercert list` shows the ports, `info` serial and MAC"
+            }
+            Self::Ambiguous { .. } => "say which one: --device port: and the port as shown",
             Self::Missing { .. } => "see whether the device's definition fits this model and firmware",
             Self::Damaged { .. } => "use another cable and another port, without a hub in between",
             Self::Descriptor { .. } => "use another cable and port; when it stays, the device's firmware is faulty",

@@ -67,7 +67,7 @@ pub fn choose<'a>(
         Some(Selector::Mac(address)) => mac(candidate) == Some(*address),
     };
     let fitting: Vec<&Attached> = candidates.iter().filter(fits).collect();
-    let sought = || selector.map_or_else(|| "any port".to_owned(), ToString::to_string);
+    let sought = || selector.map_or_else(|| "no --device given".to_owned(), ToString::to_string);
     match fitting[..] {
         [one] => Ok(one),
         [] => Err(UsbError::NotFound { sought: sought() }),

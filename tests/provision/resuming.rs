@@ -2,14 +2,14 @@
 
 use crate::answers::Answers;
 use crate::bench::{Bench, OldIdentity, PORT, done, finder, not_done, pool_settings, told, unknown};
-use tethercert::lab::phone::{Clock, Consent, StoredIdentity};
+use tethercert::lab::phone::{Clock, Consent, Lies, StoredIdentity};
 use tethercert::lab::pki::ServerFaults;
 use tethercert::lab::usbip::{Cut, Side};
-use tethercert::lab::web_services::Kind;
-use tethercert::ledger::Ledger;
+use tethercert::lab::web_services::{CertificateFault, Kind};
+use tethercert::ledger::{self, Filter, Ledger};
 use tethercert::phone::tether::HostKey;
-use tethercert::phone::{PhoneError, Remedyable};
-use tethercert::provision::{Answer, Event, Job, Outcome, ProvisionError, Stage, Stop, provision};
+use tethercert::phone::{Parting, PhoneError, Remedyable};
+use tethercert::provision::{Answer, Event, Job, Outcome, Proof, ProvisionError, Stage, Stop, check_up, provision};
 use tethercert::service::ocauth::Pool;
 
 fn trust_is_staged(event: &Event) -> bool {
@@ -216,6 +216,67 @@ async fn an_administrator_code_that_would_be_withheld_is_not_asked_for_nor_is_th
     assert!(matches!(error, ProvisionError::Phone(PhoneError::CodeWithheld)), "{error}");
     assert_eq!(error.remedyable(), Remedyable::Person);
     assert!(answers.asked.is_empty());
+}
+
+#[tokio::test]
+async fn a_check_up_finds_another_users_certificate_and_does_without_a_pool_that_is_down() {
+    let mut stored = OldIdentity::of("mallory@contoso.example").stored();
+    stored.user = "alice@contoso.example".into();
+    let bench = all_but_the_certificate(stored).await;
+    bench.lab.web().faults().hang_up = Some((Kind::CertProvMetadata, 9));
+    let mut phone = bench.open().await.unwrap();
+    let checkup = check_up(phone.driver(), Some(&mut bench.pool.enrolment())).await.unwrap();
+    assert!(checkup.refusal.is_some());
+    assert!(matches!(checkup.certificate, Some((_, Proof::Given))));
+    assert!(matches!(checkup.server, Some(Err(_))));
+}
+
+#[tokio::test]
+async fn a_refused_publication_is_written_down_as_refused_whatever_was_before_it() {
+    let bench = Bench::new().await;
+    bench.lab.web().faults().certificate = CertificateFault::AnotherKey;
+    let error = unknown(bench.run(&bench.job(), &mut bench.answers()).await);
+    assert!(error.next_step().contains("a new key"), "{}", error.next_step());
+    let made = bench.lab.web().counters().certificates;
+    assert_eq!(made, 1, "an answer that came is not asked for again");
+
+    bench.lab.web().faults().certificate = CertificateFault::None;
+    bench.lab.web().faults().store_unavailable = 1;
+    unknown(bench.run(&bench.job(), &mut bench.answers()).await);
+    let records = bench.ledger.events(Filter::default()).await.unwrap();
+    assert!(records.iter().any(|record| matches!(record.event, ledger::Event::PublishRefused { .. })));
+    bench.done().await;
+}
+
+#[tokio::test]
+async fn a_committed_certificate_that_is_not_proved_can_be_renewed() {
+    let bench = Bench::new().await;
+    bench.phone().lie(Lies { proves_with_another_key: true, ..Lies::default() });
+    unknown(bench.run(&bench.job(), &mut bench.answers()).await);
+    let error = unknown(bench.run(&bench.job(), &mut bench.answers()).await);
+    assert!(error.next_step().contains("--renew"), "{}", error.next_step());
+
+    bench.phone().lie(Lies::default());
+    let first = bench.phone().installed();
+    done(bench.run(&Job { renew: true, ..bench.job() }, &mut bench.answers()).await);
+    assert_ne!(bench.phone().installed(), first);
+}
+
+#[tokio::test]
+async fn what_the_phone_cannot_do_is_refused_before_anything_is_done() {
+    let bench = Bench::new().await;
+    let job = Job { parting: Parting::SignIn, ..bench.job() };
+    let error = not_done(bench.run(&job, &mut bench.answers()).await);
+    assert_eq!(error.remedyable(), Remedyable::Policy);
+    assert_eq!(bench.phone().memory().pending, None);
+}
+
+#[tokio::test]
+async fn a_clock_of_nonsense_is_a_clock_that_was_never_set() {
+    let bench = Bench::new().await;
+    bench.phone().set_clock(Clock::Offset(-63_500_000_000));
+    bench.done().await;
+    assert!(bench.phone().time().unwrap().year() > 2020);
 }
 
 #[tokio::test]

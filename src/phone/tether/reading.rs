@@ -77,7 +77,8 @@ pub(super) fn state(state: State, anchors: Vec<AnchorMap>) -> Result<PhoneState,
         })
     });
     Ok(PhoneState {
-        clock: state.clock.map(time).transpose()?,
+        // A clock of nonsense is a clock that was never set.
+        clock: state.clock.and_then(|clock| time(clock).ok()),
         identity: identity.transpose()?,
         pending: state.pending.map(|pending| PendingTransaction {
             id: TransactionId::from_bytes(*pending.id),
@@ -112,7 +113,8 @@ pub(super) fn log_line(entry: &LogEntry) -> LogLine {
     LogLine { index: entry.index, time: entry.time.and_then(|t| time(t).ok()), text: shown(&entry.text) }
 }
 
+/// Only what can be written down: RFC 3339 has the years 0 to 9999.
 fn time(seconds: i64) -> Result<OffsetDateTime, PhoneError> {
-    OffsetDateTime::from_unix_timestamp(seconds)
-        .map_err(|_| PhoneError::Protocol { during: Step::Look, what: format!("{seconds} is no time") })
+    let time = OffsetDateTime::from_unix_timestamp(seconds).ok().filter(|time| (0..=9999).contains(&time.year()));
+    time.ok_or_else(|| PhoneError::Protocol { during: Step::Look, what: format!("{seconds} is no time") })
 }

@@ -70,6 +70,13 @@ pub enum ServiceError {
         seconds: u64,
     },
 
+    /// The server has nothing at this address.
+    #[error("nothing is at {url}")]
+    NothingThere {
+        /// The address.
+        url: String,
+    },
+
     // This program's own rules. Nothing was sent.
     /// The PIN message is not public and goes only to a lab, or to a pool that the operator gave a profile for.
     #[error("signing in with a PIN is refused: its message is not public, so it goes only to a lab")]
@@ -107,10 +114,12 @@ pub enum ServiceError {
         login: String,
     },
     /// The service refused the credential.
-    #[error("{host} refused the credential{}", said(diagnosis.as_ref()))]
+    #[error("{host} refused {login}{}", said(diagnosis.as_ref()))]
     CredentialRefused {
         /// The server.
         host: String,
+        /// The login or the number, never the secret.
+        login: String,
         /// Its words, if it had any.
         diagnosis: Option<Diagnosis>,
     },
@@ -199,6 +208,7 @@ impl ServiceError {
         match self {
             Self::Connection(error) => error.next_step(),
             Self::Lost { .. } | Self::TimedOut { .. } => "repeat; if it stays, check the network and the server's load",
+            Self::NothingThere { .. } => "check the spelling of --certprov-url: host and path",
             Self::PinProfileNotAllowed => "sign in with NTLM: --auth ntlm --login 'DOMAIN\\user'",
             Self::HostNotAllowed { .. } => {
                 "check that the address is the right pool; if it is, repeat with --allow-host"
@@ -208,7 +218,9 @@ impl ServiceError {
             Self::BadLogin { .. } => "write the login like 'CONTOSO\\alice' or alice@contoso.example",
             Self::CredentialRefused { diagnosis, .. } => match diagnosis.as_ref().map(Diagnosis::meaning) {
                 Some(meaning) if meaning != Meaning::Unknown => meaning.next_step(),
-                Some(_) | None => "check login and password with the user; further wrong tries may lock the account",
+                Some(_) | None => {
+                    "check login (--login) and password with the user; further wrong tries may lock the account"
+                }
             },
             Self::RefusedBefore => "correct the credential; too many wrong tries lock the account or the PIN",
             Self::NotThisUser { .. } => "check that --user is the SIP address of the account that signs in",
@@ -219,9 +231,8 @@ impl ServiceError {
             Self::Refused { diagnosis, .. } => diagnosis.meaning().next_step(),
             Self::TicketRefused { .. } => Meaning::TicketInvalid.next_step(),
             Self::BadAnswer { .. } => "check that the address is the certificate provisioning service of a pool",
-            Self::OutcomeUnknown { .. } | Self::UnfitCertificate { .. } => {
-                "repeat the same command: the same request is sent again with the same ids"
-            }
+            Self::OutcomeUnknown { .. } => "repeat the same command: the same request is sent again with the same ids",
+            Self::UnfitCertificate { .. } => "repeat the same command: a new key is made and published",
         }
     }
 
@@ -238,7 +249,10 @@ impl ServiceError {
             Self::BadLogin { .. } | Self::CredentialRefused { .. } | Self::RefusedBefore | Self::NotThisUser { .. } => {
                 ErrorClass::NeedsPerson
             }
-            Self::BadSigningRequest { .. } | Self::NotOffered { .. } | Self::BadAnswer { .. } => ErrorClass::Failed,
+            Self::BadSigningRequest { .. }
+            | Self::NotOffered { .. }
+            | Self::NothingThere { .. }
+            | Self::BadAnswer { .. } => ErrorClass::Failed,
             Self::Refused { diagnosis, .. } => match diagnosis.meaning() {
                 Meaning::StoreUnavailable | Meaning::InternalWindowsAuth => ErrorClass::Temporary,
                 Meaning::NotSipEnabled
@@ -289,6 +303,7 @@ impl ServiceError {
             | Self::BadSigningRequest { .. }
             | Self::NotOffered { .. }
             | Self::BadAnswer { .. }
+            | Self::NothingThere { .. }
             | Self::UnfitCertificate { .. } => None,
         }
     }

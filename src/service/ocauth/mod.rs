@@ -243,6 +243,9 @@ impl OcAuth {
         let ask = Ask { step: Step::Metadata, url, soap: None, authorization: None, repeat: Repeat::Freely };
         let answer = self.lines.ask(ask).await.map_err(|unanswered| unanswered.error)?;
         self.pool.note_clock(answer.clock_offset);
+        if answer.status == 404 {
+            return Err(ServiceError::NothingThere { url: service.to_string() });
+        }
         if answer.status != 200 {
             return Err(ServiceError::Refused { step: Step::Metadata, diagnosis: diagnosis(&answer) });
         }
@@ -290,7 +293,8 @@ impl OcAuth {
             answer = self.ask_ticket(port, message, Some(third), Repeat::Never).await?;
             if answer.status == 401 {
                 let said = Some(diagnosis(&answer)).filter(|d| d.route != Route::Status);
-                return Err(ServiceError::CredentialRefused { host, diagnosis: said });
+                let login = login.escape_default().to_string();
+                return Err(ServiceError::CredentialRefused { host, login, diagnosis: said });
             }
         }
         read_ticket(&answer, &host, &entropy, known)
@@ -317,7 +321,8 @@ impl OcAuth {
             let wrong = matches!(said.meaning(), Meaning::PinWrong | Meaning::PinLocked | Meaning::TicketInvalid)
                 || answer.status == 401;
             if wrong {
-                return Err(ServiceError::CredentialRefused { host, diagnosis: Some(said) });
+                let login = number.escape_default().to_string();
+                return Err(ServiceError::CredentialRefused { host, login, diagnosis: Some(said) });
             }
         }
         read_ticket(&answer, &host, &entropy, known)
