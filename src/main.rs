@@ -9,7 +9,13 @@ use tracing_subscriber::prelude::*;
 
 fn main() -> ExitCode {
     log_for_developers();
-    let cli = cli::Cli::parse();
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+            return ExitCode::from(cli::wrong::command_line(&error, &arguments).code());
+        }
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

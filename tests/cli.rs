@@ -240,6 +240,10 @@ fn a_lab_pool_never_meets_a_real_phone() {
     let tool = Tool::new();
     let user = ["provision", "--user", "alice@contoso.example", "--certprov-url", "https://localhost:1/x", "--yes"];
     snapshot("lab pool with a real phone", &tool.run(&user).whole());
+    let led_here =
+        ["provision", "--json", "--user", "alice@contoso.example", "--resolve", "web.contoso.example:443:[::1]"];
+    let led_here = tool.run(&[&led_here[..], &["--certprov-url", "https://web.contoso.example/x"]].concat());
+    assert_eq!((led_here.code, &led_here.last()["lab"]), (6, &true.into()), "{}", led_here.whole());
     let elsewhere = tool.run(&[&user[..], &["--usbip", "192.0.2.7", "--json"]].concat());
     assert_eq!((elsewhere.code, &elsewhere.last()["outcome"]), (6, &Value::from("not_done")));
 }
@@ -362,6 +366,7 @@ fn scripts_provision_twice_verify_and_read_the_ledger_and_no_secret_is_anywhere(
     assert_eq!(ends, vec![("done".into(), 0.into()); 3]);
     let job = tool.run(&["ledger", "show", "--job", "1", "--json"]);
     assert_eq!(job.last()["kind"], "job_ended");
+    assert!(job.lines().iter().all(|record| record["lab"] == true), "{}", job.whole());
     let readable = tool.run(&["ledger", "show"]);
     let whole = tool.run(&["ledger", "verify"]);
     assert_eq!(whole.code, 0);
@@ -480,4 +485,141 @@ fn a_phone_that_nothing_vouches_for_is_called_so_and_may_be_refused() {
         tool.run(&lab.script(&["--require-authentic", "--password-file", path(&lab.ready.users[0].password_file)]));
     snapshot("unauthenticated", &ran.whole());
     assert_eq!(ran.code, 6);
+}
+
+#[test]
+fn a_clock_before_year_0_ends_no_json() {
+    let before_year_0 = time::macros::datetime!(-0005-01-01 00:00 UTC);
+    let lab = TestLab::start(1, |material| material.clock = tethercert::lab::phone::Clock::Shows(before_year_0));
+    let tool = Tool::new();
+    let info = ["info", "--usbip", &lab.ready.usbip, "--drivers", path(&lab.ready.drivers), "--json"];
+    let ran = tool.run(&info);
+    assert_eq!(
+        (ran.code, &ran.last()["type"], &ran.last()["clock"]),
+        (0, &"info".into(), &Value::Null),
+        "{}",
+        ran.whole()
+    );
+    let password = path(&lab.ready.users[0].password_file);
+    let ran = tool.run(&lab.script(&["--json", "--password-file", password]));
+    assert_eq!(&ran.last()["type"], "outcome", "{}", ran.whole());
+}
+
+#[test]
+fn a_ledger_is_a_file_whatever_its_name() {
+    let lab = TestLab::start(1, |_| {});
+    let tool = Tool::new();
+    let arguments = lab.script(&["--ledger", ":memory:", "--password-file", path(&lab.ready.users[0].password_file)]);
+    let output = tool.command(&arguments).current_dir(tool.home.path()).output().unwrap();
+    assert!(output.status.success());
+    let ledger = tool.home.path().join(":memory:");
+    assert_eq!(tool.run(&["ledger", "show", "--json", "--ledger", path(&ledger)]).last()["outcome"], "done");
+}
+
+#[test]
+fn a_usbip_server_that_is_not_there_may_be_there_later() {
+    // Bound and not listening: nobody else gets the port.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let nobody = socket.local_addr().unwrap().to_string();
+    let ran = Tool::new().run(&["list", "--json", "--usbip", &nobody]);
+    assert_eq!((ran.code, &ran.last()["exit_code"]), (7, &7.into()), "{}", ran.whole());
+}
+
+#[test]
+fn a_pool_in_another_spelling_is_the_same_pool() {
+    let lab = TestLab::start(1, |_| {});
+    let tool = Tool::new();
+    let password = path(&lab.ready.users[0].password_file);
+    let spelled = format!(" {}?x#y", lab.ready.certprov_url.replace("https://localhost", "HTTPS://LOCALHOST"));
+    let mut arguments = lab.script(&["--json", "--password-file", password]);
+    assert_eq!(tool.run(&arguments).code, 0);
+    let url = arguments.iter().position(|argument| *argument == "--certprov-url").unwrap() + 1;
+    arguments[url] = &spelled;
+    let again = tool.run(&arguments);
+    assert_eq!((again.code, &again.last()["unchanged"]), (0, &true.into()), "{}", again.whole());
+}
+
+#[test]
+fn a_password_in_the_pools_address_is_not_shown() {
+    let lab = TestLab::start(0, |_| {});
+    for address in ["https://alice:s3cret@web.contoso.example/", "https//alice:s3cret@web.contoso.example/"] {
+        let tool = Tool::new().with("TETHERCERT_USBIP", &lab.ready.usbip).with("TETHERCERT_CERTPROV_URL", address);
+        for arguments in [&[][..], &["--json"], &["verify", "--json"]] {
+            assert!(!tool.run(arguments).whole().contains("s3cret"));
+        }
+    }
+}
+
+#[test]
+fn the_embedded_lab_knows_only_its_own_phones() {
+    let drivers = TempDir::new().unwrap();
+    std::fs::write(drivers.path().join("broken.toml"), "no definition").unwrap();
+    let tool = Tool::new().with("TETHERCERT_DRIVERS", path(drivers.path()));
+    assert_eq!(tool.run(&["list"]).code, 2);
+    assert_eq!(tool.run(&["list", "--lab"]).code, 0);
+    assert_eq!(tool.run(&["list", "--lab", "--drivers", path(drivers.path())]).code, 2);
+}
+
+#[test]
+fn a_script_with_a_wrong_command_line_gets_json_too() {
+    let tool = Tool::new();
+    let ran = tool.run(&["provision", "--json", "--user", "nobody", "--certprov-url", "https://web.contoso.example/x"]);
+    let kinds: Vec<Value> = ran.lines().iter().map(|line| line["type"].clone()).collect();
+    assert_eq!((ran.code, kinds), (2, vec!["error".into(), "outcome".into()]), "{}", ran.whole());
+    assert_eq!((&ran.last()["outcome"], &ran.last()["exit_code"]), (&"not_done".into(), &2.into()));
+    let ran = tool.run(&["--json", "lsit", "--lab"]);
+    assert_eq!((ran.code, ran.lines().len(), &ran.last()["lab"]), (2, 1, &true.into()), "{}", ran.whole());
+    let people = tool.run(&["lsit"]);
+    assert_eq!((people.code, people.stdout.as_str()), (2, ""));
+    assert!(people.stderr.contains("lsit"));
+    assert!(tool.run(&["list", "--json", "--help"]).stdout.contains("Usage"));
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_a_secret_that_nobody_writes() {
+    let lab = TestLab::start(0, |_| {});
+    let tool = Tool::new();
+    let pipe = tool.home.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for name in ["INT", "TERM", "HUP"] {
+        let arguments = lab.script(&["--json", "--password-file", path(&pipe)]);
+        let child = tool.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        // Opens when the program does.
+        let silent = std::fs::File::options().write(true).open(&pipe).unwrap();
+        signal(&child, name);
+        let output = child.wait_with_output().unwrap();
+        drop(silent);
+        let ran = Ran { stdout: String::from_utf8(output.stdout).unwrap(), stderr: String::new(), code: 7 };
+        assert_eq!(output.status.code(), Some(7), "{}", ran.whole());
+        assert_eq!((&ran.last()["outcome"], &ran.last()["exit_code"]), (&"not_done".into(), &7.into()));
+    }
+}
+
+#[test]
+fn an_unknown_outcome_that_needs_a_person_says_for_what() {
+    let lab = TestLab::start(1, |_| {});
+    let tool = Tool::new();
+    lab.lab.web().faults().answer_lost = 2;
+    assert_eq!(tool.run(&lab.script(&["--password-file", path(&lab.ready.users[0].password_file)])).code, 5);
+    let wrong = tool.home.path().join("wrong");
+    std::fs::write(&wrong, "wr0ng").unwrap();
+    let arguments = lab.script(&["--password-file", path(&wrong)]);
+    let ran = tool.run(&arguments);
+    assert_eq!(ran.code, 5, "{}", ran.whole());
+    assert!(!ran.stdout.contains("repeat the same command"), "{}", ran.whole());
+    let line = tool.run(&[&arguments[..], &["--json"]].concat()).last();
+    assert!(line["already"].is_string() && line["next_step"].is_string(), "{line}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_lab_in_a_folder_whose_name_is_no_utf8_fails_and_does_not_wait() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let tool = Tool::new();
+    let folder = tool.home.path().join(std::ffi::OsStr::from_bytes(b"t\xff"));
+    std::fs::create_dir(&folder).unwrap();
+    let output = tool.command(&["lab", "--json", "--phones", "0"]).env("TMPDIR", &folder).output().unwrap();
+    let ran = Ran { stdout: String::from_utf8(output.stdout).unwrap(), stderr: String::new(), code: 1 };
+    assert_eq!((output.status.code(), &ran.last()["type"]), (Some(1), &"error".into()), "{}", ran.whole());
 }

@@ -110,6 +110,13 @@ pub(crate) struct ChosenPool {
     pub(crate) lab: bool,
 }
 
+impl ChosenPool {
+    fn new(settings: Settings, lab: bool) -> Result<Self, CliError> {
+        let pool = Pool::new(settings)?;
+        Ok(Self { url: pool.certprov_url().to_string(), pool, lab })
+    }
+}
+
 /// What a command works with.
 pub(crate) struct Bench {
     pub(crate) finder: Finder,
@@ -152,12 +159,7 @@ impl Bench {
             true => Some(Lab::start(&LabOptions::default()).await.map_err(CliError::Lab)?),
             false => None,
         };
-        let mut folders = bus.drivers.clone();
-        if folders.is_empty() {
-            folders.extend(std::env::var_os(DRIVERS).iter().flat_map(std::env::split_paths));
-        }
-        folders.extend(lab.as_ref().map(Lab::drivers));
-        let definitions = Definitions::load(Definitions::user_folder().as_deref(), &folders)?;
+        let definitions = definitions(bus, lab.as_ref())?;
         let (usb, lab_phones) = match &lab {
             Some(lab) => (Usb::usbip(lab.usbip().into()), true),
             None => match usbip_host(bus)? {
@@ -195,15 +197,30 @@ impl Bench {
             return lab_pool(lab).map(Some);
         }
         let Some(url) = args.certprov_url.clone().or_else(configured_pool) else { return Ok(None) };
-        let lab = is_lab_pool(&url);
+        let url = Pool::address(&url)?;
+        let resolve: Vec<Resolve> = args.resolve.iter().map(|resolve| resolve.0.clone()).collect();
+        let lab = is_lab_pool(&url, &resolve);
         let trust = Trust::system_and(&args.trust_anchor)?;
-        let mut settings = Settings::new(url.clone(), trust);
-        settings.resolve = args.resolve.iter().map(|resolve| resolve.0.clone()).collect();
+        let mut settings = Settings::new(url, trust);
+        settings.resolve = resolve;
         settings.allowed_hosts.clone_from(&args.allow_host);
         // A PIN goes only where both ends of the wire are a lab's.
         settings.pin_profile = if lab && self.lab_phones { PinProfile::Lab } else { PinProfile::Unknown };
-        Ok(Some(ChosenPool { pool: Pool::new(settings)?, url, lab }))
+        ChosenPool::new(settings, lab).map(Some)
     }
+}
+
+/// The lab knows its own phones, and what was named beside it: nothing that this computer is set up for.
+fn definitions(bus: &BusArgs, lab: Option<&Lab>) -> Result<Definitions, CliError> {
+    let mut folders = bus.drivers.clone();
+    if let Some(lab) = lab {
+        folders.push(lab.drivers());
+        return Ok(Definitions::load(None, &folders)?);
+    }
+    if folders.is_empty() {
+        folders.extend(std::env::var_os(DRIVERS).iter().flat_map(std::env::split_paths));
+    }
+    Ok(Definitions::load(Definitions::user_folder().as_deref(), &folders)?)
 }
 
 fn lab_pool(lab: &Lab) -> Result<ChosenPool, CliError> {
@@ -211,10 +228,10 @@ fn lab_pool(lab: &Lab) -> Result<ChosenPool, CliError> {
     let address = lab.web().address();
     let mut trust = Trust::only_given();
     trust.add_file(&lab.ready().trust_anchor)?;
-    let mut settings = Settings::new(url.clone(), trust);
+    let mut settings = Settings::new(url, trust);
     settings.resolve.push(Resolve { host: LAB_HOST.to_owned(), port: address.port(), address });
     settings.pin_profile = PinProfile::Lab;
-    Ok(ChosenPool { pool: Pool::new(settings)?, url, lab: true })
+    ChosenPool::new(settings, true)
 }
 
 /// The pool that this computer is set up for.
@@ -256,18 +273,27 @@ pub(crate) fn refuse_in_lab(given: bool, option: &str) -> Result<(), CliError> {
     ))
 }
 
-/// Whether the pool at `url` is a lab: its host is this computer by an address that leads nowhere else.
-fn is_lab_pool(url: &str) -> bool {
-    match Url::parse(url.trim()).ok().as_ref().and_then(Url::host) {
-        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+/// Whether the pool at `url` is a lab: its host is this computer by an address that leads nowhere else, or is led there.
+fn is_lab_pool(url: &Url, resolve: &[Resolve]) -> bool {
+    let host = match url.host() {
+        Some(Host::Domain(name)) => is_loopback(name),
+        Some(Host::Ipv4(ip)) => leads_here(ip.into()),
+        Some(Host::Ipv6(ip)) => leads_here(ip.into()),
         None => false,
-    }
+    };
+    let (name, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default());
+    let meant = |it: &&Resolve| Some(it.port) == port && it.host.eq_ignore_ascii_case(name);
+    host || resolve.iter().find(meant).is_some_and(|it| leads_here(it.address.ip()))
 }
 
 fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    let name = host.strip_suffix('.').unwrap_or(host);
+    name.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(leads_here)
+}
+
+/// Also for an IPv4 address in IPv6's clothes.
+fn leads_here(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
 }
 
 /// What phones and the ledger call this computer.
@@ -284,12 +310,29 @@ mod tests {
 
     #[test]
     fn a_pool_is_a_lab_only_by_an_address_of_this_computer() {
-        for lab in ["https://localhost:4443/x", "https://127.0.0.1/x", "https://127.9.9.9/x", "https://[::1]:1/x"] {
-            assert!(is_lab_pool(lab), "{lab}");
+        let is_lab = |url: &str, led: &[&str]| {
+            let led: Vec<Resolve> = led.iter().map(|it| it.parse::<ResolveArg>().unwrap().0).collect();
+            is_lab_pool(&Url::parse(url).unwrap(), &led)
+        };
+        for lab in [
+            "https://localhost:4443/x",
+            "https://LOCALHOST./",
+            "https://127.0.0.1/x",
+            "https://127.9.9.9/x",
+            "https://[::1]:1/x",
+            "https://[::ffff:127.0.0.1]/",
+        ] {
+            assert!(is_lab(lab, &[]), "{lab}");
         }
-        for real in ["https://web.contoso.example/", "https://localhost.contoso.example/", "https://192.0.2.1/", "x"] {
-            assert!(!is_lab_pool(real), "{real}");
+        for real in ["https://web.contoso.example/", "https://localhost.contoso.example/", "https://192.0.2.1/"] {
+            assert!(!is_lab(real, &[]), "{real}");
         }
+        let real = "https://web.contoso.example/x";
+        assert!(is_lab(real, &["WEB.contoso.example:443:127.0.0.1:4443"]));
+        assert!(is_lab(real, &["web.contoso.example:443:[::1]"]));
+        let elsewhere = ["web.contoso.example:443:192.0.2.7", "web.contoso.example:443:127.0.0.1"];
+        assert!(!is_lab(real, &elsewhere), "the first that fits counts");
+        assert!(!is_lab(real, &["web.contoso.example:444:127.0.0.1", "sip.contoso.example:443:127.0.0.1"]));
     }
 
     #[test]

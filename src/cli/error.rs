@@ -86,7 +86,11 @@ impl CliError {
             Self::Usb(error) => match error {
                 UsbError::NotFound { .. } => Exit::NotFound,
                 UsbError::Ambiguous { .. } => Exit::NeedsPerson,
-                UsbError::Busy { .. } | UsbError::TimedOut { .. } | UsbError::Unplugged { .. } => Exit::Temporary,
+                UsbError::Busy { .. }
+                | UsbError::TimedOut { .. }
+                | UsbError::Unplugged { .. }
+                | UsbError::Unreachable { .. }
+                | UsbError::Silent { .. } => Exit::Temporary,
                 UsbError::NoPermission { .. }
                 | UsbError::Stalled { .. }
                 | UsbError::NoUsb { .. }
@@ -94,11 +98,10 @@ impl CliError {
                 | UsbError::Damaged { .. }
                 | UsbError::Descriptor { .. }
                 | UsbError::Refused { .. }
-                | UsbError::Unreachable { .. }
-                | UsbError::Silent { .. }
                 | UsbError::Protocol { .. }
                 | UsbError::System { .. } => Exit::Failed,
             },
+            Self::Ledger(LedgerError::Busy { .. }) => Exit::Temporary,
             Self::Ledger(_) | Self::HostKey(_) | Self::Lab(_) | Self::Signals(_) => Exit::Failed,
         }
     }

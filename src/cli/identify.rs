@@ -15,7 +15,7 @@ use tethercert::phone::{Driver, Parting};
 #[derive(ClapArgs, Debug)]
 pub(crate) struct Args {
     /// For how long; Ctrl-C ends it sooner
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(0..=600))]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(0..=120))]
     seconds: u16,
     #[command(flatten)]
     phone: PhoneArgs,
@@ -30,7 +30,6 @@ struct IdentifiedLine {
 }
 
 pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
-    let mut signals = Signals::new()?;
     let bench = Bench::for_a_phone(&args.phone, screen).await?;
     let found = bench.pick(args.phone.device.as_ref()).await?;
     let (mut phone, identified) = bench.finder.meet(&found).await?;
@@ -47,6 +46,8 @@ pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
     screen.line("phone", &dotted(&[format!("port {port}"), model.clone(), identity.mac.to_string()]));
     screen.line("", &format!("draws attention to itself for {} s", args.seconds));
     screen.json("identified", &IdentifiedLine { port, model, mac: identity.mac.to_string(), seconds: args.seconds });
+    // Not sooner: until here a signal ends the program as usual.
+    let mut signals = Signals::new()?;
     tokio::select! {
         () = tokio::time::sleep(time) => {}
         () = signals.next() => phone.driver().attention(Duration::ZERO).await?,

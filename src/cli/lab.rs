@@ -34,6 +34,10 @@ pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
     let lab = Lab::start(&options).await.map_err(CliError::Lab)?;
     let ready = lab.ready();
     screen.json_of_its_own("ready", &ready);
+    if screen.has_lost_a_line() {
+        // A temporary folder whose name is no UTF-8: a script would wait for a lab that it cannot reach.
+        return Ok(Exit::Failed);
+    }
     card(&lab, &ready, screen);
     signals.next().await;
     Ok(Exit::Done)
@@ -70,6 +74,7 @@ fn card(lab: &Lab, ready: &Ready, screen: &Screen) {
 /// A command to copy, with its lines continued.
 fn command(screen: &Screen, name: &str, options: &[String]) {
     // As this program was called, since a fresh build is in no search path.
-    let program = std::env::args().next().unwrap_or_else(|| "tethercert".to_owned());
+    let program = std::env::args_os().next().unwrap_or_else(|| "tethercert".into());
+    let program = program.to_string_lossy();
     screen.command(&format!("{program} {name} \\\n  {}", options.join(" \\\n  ")));
 }

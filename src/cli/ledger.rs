@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 use std::path::PathBuf;
 use tethercert::credential::Fingerprint;
-use tethercert::ledger::{Filter, JobNumber, JobSummary, Ledger, Outcome, Record};
+use tethercert::ledger::{Event, Filter, JobNumber, JobSummary, Ledger, Outcome, Record};
 use uuid::Uuid;
 
 /// Read the record of every job
@@ -68,6 +68,14 @@ struct JobLine<'a> {
     message: Option<&'a str>,
     next_step: Option<&'a str>,
     proved_sha256: Option<Fingerprint>,
+}
+
+/// One event of a job of `--json`.
+#[derive(Serialize)]
+struct RecordLine<'a> {
+    lab: bool,
+    #[serde(flatten)]
+    record: &'a Record,
 }
 
 #[derive(Serialize)]
@@ -153,10 +161,15 @@ async fn events(ledger: &Ledger, job: JobNumber, screen: &Screen) -> Result<Exit
         return Err(CliError::usage(format!("the ledger has no job {job}"), "see `tethercert ledger show`"));
     }
     for record in &records {
-        screen.json("record", record);
+        let lab = records.iter().any(|it| it.station == record.station && begins_in_lab(it));
+        screen.json_of_its_own("record", &RecordLine { lab, record });
         screen.columns(Tone::Plain, &format!("{:>5}  ", record.sequence), &event_text(record));
     }
     Ok(Exit::Done)
+}
+
+fn begins_in_lab(record: &Record) -> bool {
+    matches!(&record.event, Event::JobStarted(started) if started.lab)
 }
 
 /// The event as it stands in the ledger, without what only programs read.

@@ -105,8 +105,8 @@ pub(crate) fn nothing(screen: &Screen) {
 }
 
 async fn watch(bench: &Bench, screen: &Screen) -> Result<Exit, CliError> {
-    let mut signals = Signals::new()?;
     let mut watch = bench.finder.usb.watch().await?;
+    let mut signals = Signals::new()?;
     screen.start_spinner("waiting for phones; Ctrl-C ends it".to_owned());
     let mut known: Vec<Found> = Vec::new();
     loop {

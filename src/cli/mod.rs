@@ -17,6 +17,7 @@ mod secret;
 mod stop;
 mod text;
 mod verify;
+pub(crate) mod wrong;
 
 use clap::{Parser, Subcommand};
 pub(crate) use exit::Exit;
@@ -63,6 +64,7 @@ impl Cli {
     /// Does what was asked.
     pub(crate) async fn run(self) -> Exit {
         let screen = Screen::new(self.json);
+        let provisions = matches!(self.command, Some(Command::Provision(_)));
         let done = match self.command {
             None => overview::run(&screen).await,
             Some(Command::List(args)) => list::run(args, &screen).await,
@@ -73,9 +75,11 @@ impl Cli {
             Some(Command::Ledger(args)) => ledger::run(args, &screen).await,
             Some(Command::Lab(args)) => lab::run(args, &screen).await,
         };
-        done.unwrap_or_else(|error| {
+        let exit = done.unwrap_or_else(|error| {
             screen.error(&error);
             error.exit()
-        })
+        });
+        // The exit code of `provision` is that of its outcome.
+        if exit == Exit::Done && screen.has_lost_a_line() && !provisions { Exit::Failed } else { exit }
     }
 }

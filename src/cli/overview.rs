@@ -6,12 +6,14 @@ use super::exit::Exit;
 use super::list;
 use super::screen::Screen;
 use serde::Serialize;
+use tethercert::service::ocauth::Pool;
 use tethercert::usb::UsbError;
 
 #[derive(Serialize)]
 struct OverviewLine {
     phones: usize,
     pool: Option<String>,
+    pool_error: Option<String>,
     next: String,
 }
 
@@ -32,10 +34,11 @@ pub(crate) async fn run(screen: &Screen) -> Result<Exit, CliError> {
         Err(error) => return Err(error.into()),
     };
     list::table(&found, screen);
-    let pool = configured_pool();
+    let pool = configured_pool().map(|url| Pool::address(&url)).transpose();
     match &pool {
-        Some(url) => screen.line("pool", url),
-        None => screen.line("pool", "not set: give --certprov-url, or set TETHERCERT_CERTPROV_URL"),
+        Ok(Some(url)) => screen.line("pool", url.host_str().unwrap_or_default()),
+        Err(error) => screen.line("pool", &format!("TETHERCERT_CERTPROV_URL is wrong: {error}: {}", error.next_step())),
+        Ok(None) => screen.line("pool", "not set: give --certprov-url, or set TETHERCERT_CERTPROV_URL"),
     }
     let spoken = found.iter().filter(|phone| phone.spoken().is_some()).count();
     let next = match (found.first(), spoken) {
@@ -45,6 +48,8 @@ pub(crate) async fn run(screen: &Screen) -> Result<Exit, CliError> {
         (Some(_), _) => "tethercert provision --user alice@contoso.example --device port:…".to_owned(),
     };
     screen.line("next", &next);
-    screen.json("overview", &OverviewLine { phones: spoken, pool, next });
+    let pool_error = pool.as_ref().err().map(ToString::to_string);
+    let pool = pool.ok().flatten().map(String::from);
+    screen.json("overview", &OverviewLine { phones: spoken, pool, pool_error, next });
     Ok(Exit::Done)
 }

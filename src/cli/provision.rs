@@ -128,7 +128,7 @@ async fn job(args: &Args, screen: &Screen) -> Result<Exit, CliError> {
     }
     refuse_mixed_worlds(&bench, &chosen)?;
     let (user, lab_user) = user(args, bench.lab.as_ref())?;
-    let answers = answers(args, &user)?;
+    let answers = answers(args, &user, &stop).await?;
     let ledger = match &bench.lab {
         Some(_) => Ledger::temporary(&host_label()).await?,
         None => Ledger::open(&ledger_path(args.ledger.as_ref())?, &host_label()).await?,
@@ -236,14 +236,15 @@ fn user(args: &Args, lab: Option<&Lab>) -> Result<(SipAddress, Option<User>), Cl
     Ok((user.sip.clone(), Some(user)))
 }
 
-fn answers(args: &Args, user: &SipAddress) -> Result<Answers, CliError> {
-    let read = |path: &Option<PathBuf>, what: String| -> Result<Option<SecretString>, CliError> {
-        Ok(path.as_ref().map(|path| secret::from_file(path, &what)).transpose()?)
+async fn answers(args: &Args, user: &SipAddress, stop: &Stop) -> Result<Answers, CliError> {
+    let read = async |path: &Option<PathBuf>, what: String| match path.clone() {
+        Some(path) => secret_from(path, what, stop).await.map(Some),
+        None => Ok(None),
     };
     let sign_in = match args.auth {
         Auth::Ntlm => {
             let login = args.login.clone().unwrap_or_else(|| user.to_string());
-            let password = read(&args.password_file, format!("the password of {login}"))?;
+            let password = read(&args.password_file, format!("the password of {login}")).await?;
             SignInAnswer::Ntlm { login, password }
         }
         Auth::Pin => {
@@ -255,10 +256,20 @@ fn answers(args: &Args, user: &SipAddress) -> Result<Answers, CliError> {
                     return Err(CliError::usage("a PIN signs in a phone number, and none is given", next));
                 }
             };
-            let pin = read(&args.pin_file, format!("the PIN of {number}"))?;
+            let pin = read(&args.pin_file, format!("the PIN of {number}")).await?;
             SignInAnswer::Pin { number, pin }
         }
     };
-    let administrator_code = read(&args.admin_code_file, "the phone's administrator code".to_owned())?;
+    let administrator_code = read(&args.admin_code_file, "the phone's administrator code".to_owned()).await?;
     Ok(Answers { yes: args.yes, sign_in, administrator_code })
+}
+
+/// A pipe may stay without a writer: a stop ends the wait.
+async fn secret_from(path: PathBuf, what: String, stop: &Stop) -> Result<SecretString, CliError> {
+    tokio::select! {
+        read = tokio::task::spawn_blocking(move || secret::from_file(&path, &what)) => {
+            Ok(read.expect("reading a file does not panic")?)
+        }
+        () = stop.asked() => Err(ProvisionError::Stopped.into()),
+    }
 }

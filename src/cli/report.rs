@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::time::Duration;
 use tethercert::credential::{Certificate, Fingerprint, SipAddress};
 use tethercert::ledger::{self, JobNumber, Ledger};
-use tethercert::phone::{Authenticity, Traffic};
+use tethercert::phone::{Authenticity, Remedyable, Traffic};
 use tethercert::provision::{Failure, Outcome, Plan, ProvisionError, Receipt, StepDone};
 use tethercert::service::ocauth::Cost;
 use time::OffsetDateTime;
@@ -31,6 +31,8 @@ struct OutcomeLine<'a> {
     user: Option<&'a SipAddress>,
     message: String,
     next_step: Option<String>,
+    /// What has happened all the same.
+    already: Option<&'a str>,
     certificate_sha256: Option<Fingerprint>,
     #[serde(with = "time::serde::rfc3339::option")]
     not_after: Option<OffsetDateTime>,
@@ -195,7 +197,16 @@ fn last_words(outcome: &Outcome, job: Option<JobNumber>) -> String {
         }
         Outcome::Unknown(failure) => {
             parts.extend(failure.already.clone());
-            parts.push("leave USB plugged in and repeat the same command".to_owned());
+            match failure.error.remedyable() {
+                // The same again would meet the same: first somebody does what the error asks for.
+                Remedyable::Person | Remedyable::Policy => {
+                    parts.push("leave USB plugged in".to_owned());
+                    parts.push(failure.error.next_step());
+                }
+                Remedyable::Failed | Remedyable::NotFound | Remedyable::Temporary => {
+                    parts.push("leave USB plugged in and repeat the same command".to_owned());
+                }
+            }
         }
     }
     dotted(&parts)
@@ -242,7 +253,9 @@ fn line<'a>(
                 ..line
             }
         }
-        Outcome::NotDone(failure) | Outcome::Unknown(failure) => OutcomeLine { steps: &failure.steps, ..line },
+        Outcome::NotDone(failure) | Outcome::Unknown(failure) => {
+            OutcomeLine { already: failure.already.as_deref(), steps: &failure.steps, ..line }
+        }
         Outcome::Planned(_) => line,
     }
 }

@@ -33,6 +33,8 @@ struct Inner {
     spinner: Mutex<Option<ProgressBar>>,
     /// A question stands on the last line.
     asking: AtomicBool,
+    /// A JSON line could not be written.
+    lost: AtomicBool,
 }
 
 /// How a word is meant. Colour repeats it and never says it alone.
@@ -68,8 +70,8 @@ impl Screen {
     pub(crate) fn new(json: bool) -> Self {
         let columns = if io::stdout().is_terminal() { columns() } else { None };
         let width = columns.unwrap_or(USUAL).clamp(40, WIDEST);
-        let (lab, asking) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self(Arc::new(Inner { json, lab, width, spinner: Mutex::new(None), asking }))
+        let (lab, asking, lost) = (AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(false));
+        Self(Arc::new(Inner { json, lab, width, spinner: Mutex::new(None), asking, lost }))
     }
 
     /// From here on every line says that it is about a lab.
@@ -83,6 +85,11 @@ impl Screen {
 
     pub(crate) fn is_lab(&self) -> bool {
         self.0.lab.load(Ordering::Relaxed)
+    }
+
+    /// Whether a JSON line could not be written, so that an error stands in its place.
+    pub(crate) fn has_lost_a_line(&self) -> bool {
+        self.0.lost.load(Ordering::Relaxed)
     }
 
     /// Whether a person can be asked.
@@ -162,7 +169,10 @@ impl Screen {
         if !self.is_json() {
             return;
         }
-        let text = serde_json::to_string(line).expect("what is printed has only names for keys");
+        let text = serde_json::to_string(line).unwrap_or_else(|error| {
+            self.0.lost.store(true, Ordering::Relaxed);
+            unwritable(line, self.is_lab(), &error)
+        });
         let mut stdout = io::stdout().lock();
         let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
     }
@@ -268,6 +278,18 @@ impl Screen {
     }
 }
 
+/// What stands in place of a line that JSON has no form for: a year before 0, a path that is no UTF-8.
+fn unwritable<T>(line: &Line<'_, T>, lab: bool, error: &serde_json::Error) -> String {
+    let body = ErrorBody {
+        message: format!("the line `{}` holds a value that cannot be written as JSON", line.kind),
+        causes: vec![error.to_string()],
+        next_step: "repeat without --json, which shows the value".to_owned(),
+        exit_code: Exit::Failed.code(),
+    };
+    let line = Line { schema: SCHEMA, kind: "error", lab: Some(lab), body: &body };
+    serde_json::to_string(&line).expect("numbers and text only")
+}
+
 impl Tone {
     fn style(self) -> Style {
         match self {
@@ -287,4 +309,19 @@ fn paint(style: Style, text: &str) -> String {
 fn columns() -> Option<usize> {
     let (terminal_size::Width(columns), _) = terminal_size::terminal_size()?;
     (columns > 0).then_some(usize::from(columns))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_line_that_json_has_no_form_for_becomes_an_error_line() {
+        let body = BTreeMap::from([((1, 2), 3)]);
+        let error = serde_json::to_string(&body).unwrap_err();
+        let line = Line { schema: SCHEMA, kind: "info", lab: Some(true), body: &body };
+        let text: serde_json::Value = serde_json::from_str(&unwritable(&line, true, &error)).unwrap();
+        assert_eq!((&text["type"], &text["lab"], &text["exit_code"]), (&"error".into(), &true.into(), &1.into()));
+    }
 }

@@ -18,6 +18,8 @@ pub(crate) fn from_file(path: &Path, what: &str) -> Result<SecretString, NoAnswe
     File::open(path).map_err(unreadable)?.take(LONGEST).read_to_end(&mut bytes).map_err(unreadable)?;
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
+    // Some editors begin every file with a byte order mark.
+    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
     let text = std::str::from_utf8(line)
         .map_err(|_| unreadable(io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text")))?;
     if text.is_empty() {
@@ -41,7 +43,12 @@ mod tests {
     fn the_secret_is_the_first_line_without_its_end() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("password");
-        for (content, secret) in [("s3 cret", "s3 cret"), ("s3cret\n", "s3cret"), ("s3cret\r\nsecond", "s3cret")] {
+        for (content, secret) in [
+            ("s3 cret", "s3 cret"),
+            ("s3cret\n", "s3cret"),
+            ("s3cret\r\nsecond", "s3cret"),
+            ("\u{feff}s3cret\r\n", "s3cret"),
+        ] {
             std::fs::write(&path, content).unwrap();
             assert_eq!(from_file(&path, "the password").unwrap().expose_secret(), secret);
         }

@@ -13,7 +13,7 @@ pub(crate) fn stop_on_signals(stop: Stop, screen: Screen) -> Result<(), CliError
         screen.note("stopping at the next safe point");
         loop {
             signals.next().await;
-            screen.note("the job is past its safe point and is brought to its end: leave USB plugged in");
+            screen.note("still stopping: the job ends at its next safe point");
         }
     });
     Ok(())

@@ -86,8 +86,11 @@ impl Ledger {
     }
 
     async fn connect(path: &Path, label: &str, folder: Option<tempfile::TempDir>) -> Result<Self, LedgerError> {
+        // SQLite takes `:memory:` for no file at all, and the ledger would go with the process.
+        let file = std::path::absolute(path)
+            .map_err(|source| LedgerError::NotWritable { path: path.to_owned(), source: source.into() })?;
         let options = SqliteConnectOptions::new()
-            .filename(path)
+            .filename(file)
             .create_if_missing(true)
             .foreign_keys(true)
             .synchronous(SqliteSynchronous::Full)

@@ -47,13 +47,13 @@ pub enum PoolError {
     /// Not an address.
     #[error("`{address}` is not a URL")]
     NotAUrl {
-        /// As given.
+        /// As given, without what stands before an `@`.
         address: String,
     },
     /// Without TLS.
     #[error("`{address}` is not an https address")]
     NotHttps {
-        /// As given.
+        /// As given, without what stands before an `@`.
         address: String,
     },
     /// With a login in it, which would end up in logs.
@@ -110,21 +110,29 @@ pub(super) struct Known {
 }
 
 impl Pool {
-    /// Nothing is sent yet.
-    pub fn new(settings: Settings) -> Result<Self, PoolError> {
-        let address = || settings.certprov_url.escape_default().to_string();
-        let mut url =
-            Url::parse(settings.certprov_url.trim()).map_err(|_| PoolError::NotAUrl { address: address() })?;
+    /// The address of a certificate provisioning service as pools have it: https, without login, query and fragment.
+    pub fn address(text: &str) -> Result<Url, PoolError> {
+        let shown = || {
+            // What stands before an `@` may be a password.
+            let after = text.rsplit_once('@').map_or(text, |(_, after)| after);
+            after.trim().escape_default().to_string()
+        };
+        let mut url = Url::parse(text.trim()).map_err(|_| PoolError::NotAUrl { address: shown() })?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(PoolError::UserInfo);
         }
         if url.scheme() != "https" || !url.has_host() {
-            return Err(PoolError::NotHttps { address: address() });
+            return Err(PoolError::NotHttps { address: shown() });
         }
         url.set_fragment(None);
         url.set_query(None);
+        Ok(url)
+    }
+
+    /// Nothing is sent yet.
+    pub fn new(settings: Settings) -> Result<Self, PoolError> {
         Ok(Self(Arc::new(Shared {
-            certprov_url: url,
+            certprov_url: Self::address(&settings.certprov_url)?,
             connector: Arc::new(Connector::new(settings.trust, settings.resolve)),
             allowed_hosts: settings.allowed_hosts,
             pin_profile: settings.pin_profile,
@@ -144,7 +152,8 @@ impl Pool {
         self.0.certprov_url.host_str().unwrap_or_default()
     }
 
-    pub(super) fn certprov_url(&self) -> &Url {
+    /// The certificate provisioning service: what was given, made plain by [`Pool::address`].
+    pub fn certprov_url(&self) -> &Url {
         &self.0.certprov_url
     }
 
@@ -214,6 +223,14 @@ mod tests {
         assert!(matches!(pool("http://web.contoso.example/"), Err(PoolError::NotHttps { .. })));
         assert_eq!(pool("https://alice:secret@web.contoso.example/").unwrap_err(), PoolError::UserInfo);
         assert_eq!(pool("https://web.contoso.example/CertProv/x.svc").unwrap().host(), "web.contoso.example");
+    }
+
+    #[test]
+    fn an_address_that_is_refused_does_not_show_its_password() {
+        for address in ["https//alice:s3cret@web/", "https://alice:s3cret@web:port/", "mailto:alice:s3cret@web"] {
+            let error = pool(address).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
+        }
     }
 
     #[test]
