@@ -91,9 +91,12 @@ pub(crate) fn table(found: &[Found], screen: &Screen) {
 fn next(found: &[Found], bus: &BusArgs) -> String {
     let best = found.iter().find(|phone| phone.spoken().is_some()).or(found.first());
     let usbip = bus.usbip.as_ref().map(|host| format!(" --usbip {host}")).unwrap_or_default();
+    // All that was said about phones is said again: without a definition nothing vouches for one.
+    let drivers: String = bus.drivers.iter().map(|folder| format!(" --drivers {}", folder.display())).collect();
     match best {
         _ if bus.lab => "tethercert provision --lab".to_owned(),
-        Some(phone) => format!("tethercert info{usbip} --device port:{}", phone.slot()),
+        Some(_) if found.len() == 1 => format!("tethercert info{usbip}{drivers}"),
+        Some(phone) => format!("tethercert info{usbip}{drivers} --device port:{}", phone.slot()),
         None => "tethercert list --watch".to_owned(),
     }
 }
@@ -109,13 +112,25 @@ async fn watch(bench: &Bench, screen: &Screen) -> Result<Exit, CliError> {
     let mut signals = Signals::new()?;
     screen.start_spinner("waiting for phones; Ctrl-C ends it".to_owned());
     let mut known: Vec<Found> = Vec::new();
+    let mut in_trouble = false;
     loop {
         let change = tokio::select! {
             change = watch.next() => change,
             () = signals.next() => break,
         };
+        let change = match change {
+            // The watch goes on, since a USB/IP server may come back; it looks every second, and once is enough to say so.
+            Err(error) if !in_trouble => {
+                in_trouble = true;
+                screen.error(&error.into());
+                continue;
+            }
+            Err(_) => continue,
+            Ok(change) => change,
+        };
+        in_trouble = false;
         match change {
-            Ok(Change::Arrived(attached)) => {
+            Change::Arrived(attached) => {
                 if let Some(found) = bench.finder.recognise(attached) {
                     screen.json("arrived", &device_line(&found));
                     let [port, phone, id, can] = cells(&found);
@@ -123,15 +138,13 @@ async fn watch(bench: &Bench, screen: &Screen) -> Result<Exit, CliError> {
                     known.push(found);
                 }
             }
-            Ok(Change::Left(slot)) => {
+            Change::Left(slot) => {
                 if let Some(at) = known.iter().position(|found| *found.slot() == slot) {
                     let gone = known.swap_remove(at);
                     screen.json("left", &LeftLine { port: &slot });
                     screen.line("left", &dotted(&[format!("port {slot}"), models(&gone)]));
                 }
             }
-            // The watch goes on: a USB/IP server may come back.
-            Err(error) => screen.error(&error.into()),
         }
     }
     screen.stop_spinner();

@@ -74,6 +74,8 @@ async fn power_lost_at(step: u64, old: OldIdentity) -> Word {
 
 /// Whether what was said is what happened, and whether the next run ends done.
 async fn judged(bench: &Bench, outcome: &Outcome, old: &OldIdentity, cut: &str) -> Word {
+    // The host has gone by now; what the phone had been sent, it still does.
+    bench.phone().at_rest().await;
     let (held, published) = (bench.phone().installed(), bench.published());
     let memory = bench.phone().memory();
     let is_old = held == Some(old.fingerprint()) && memory.installed_anchors.is_empty() && memory.settings.is_none();

@@ -133,6 +133,7 @@ async fn a_job_is_given_up_in_the_ledger_only_once_the_phone_has_given_it_up() {
         bench.lab.exporter().replug(PORT);
         bench.lab.exporter().cut(PORT, Cut { transfer, side: Side::Before });
         bench.run(&Job { abort_pending: true, ..job }, &mut answers).await;
+        bench.phone().at_rest().await;
         bench.lab.exporter().replug(PORT);
 
         let pending = bench.phone().memory().pending.is_some_and(|pending| pending.user == "alice@contoso.example");

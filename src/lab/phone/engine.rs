@@ -110,8 +110,15 @@ pub(super) struct Engine {
     link: Link,
 }
 
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.phone.busy.send_modify(|busy| *busy -= 1);
+    }
+}
+
 impl Engine {
     pub(super) fn new(phone: VirtualPhone, bus: Bus, line: Arc<Line>, queue: mpsc::UnboundedReceiver<Input>) -> Self {
+        phone.busy.send_modify(|busy| *busy += 1);
         Self { phone, bus, line, queue, link: Link::Idle }
     }
 

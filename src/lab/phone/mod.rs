@@ -25,7 +25,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -172,6 +172,8 @@ pub enum Consent {
 #[derive(Clone)]
 pub struct VirtualPhone {
     inside: Arc<Mutex<Inside>>,
+    /// How many sessions are served, those whose cable is pulled already included.
+    busy: watch::Sender<usize>,
 }
 
 pub(super) struct Inside {
@@ -234,7 +236,7 @@ impl VirtualPhone {
             power_lost: Arc::default(),
             operations: 0,
         };
-        Self { inside: Arc::new(Mutex::new(inside)) }
+        Self { inside: Arc::new(Mutex::new(inside)), busy: watch::Sender::new(0) }
     }
 
     /// The device to plug into a USB/IP exporter.
@@ -295,6 +297,12 @@ impl VirtualPhone {
     /// Whether it has power.
     pub fn has_power(&self) -> bool {
         self.lock().power
+    }
+
+    /// Waits until nobody is plugged in and all that had come before the cable was pulled is done.
+    pub async fn at_rest(&self) {
+        let mut busy = self.busy.subscribe();
+        busy.wait_for(|busy| *busy == 0).await.expect("this phone holds the sender");
     }
 
     /// Waits until a cut of [`VirtualPhone::cut_power_at`] happens. A phone without power is no longer on its bus: pull it.
