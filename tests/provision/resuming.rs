@@ -281,15 +281,18 @@ async fn a_clock_of_nonsense_is_a_clock_that_was_never_set() {
 }
 
 #[tokio::test]
-async fn a_service_that_does_not_say_the_time_sets_no_clock() {
+async fn a_service_that_does_not_say_the_time_sets_no_clock_and_one_answer_that_says_it_is_enough() {
     let bench = Bench::new().await;
-    for kind in [Kind::CertProvMetadata, Kind::WebTicketMetadata] {
-        bench.lab.web().faults().no_date = Some(kind);
-        if kind == Kind::WebTicketMetadata {
-            // The other answer has said it: one is enough.
-            bench.done().await;
-        }
-    }
+    bench.lab.web().faults().no_date = [Kind::CertProvMetadata, Kind::WebTicketMetadata].into();
+    let mut answers = bench.answers();
+    let error = not_done(bench.run(&bench.job(), &mut answers).await);
+    assert!(matches!(error, ProvisionError::NoServiceTime { .. }), "{error}");
+    assert!(answers.asked.is_empty(), "no secret is asked for");
+    assert!(bench.phone().time().unwrap().year() < 2010);
+
+    bench.lab.web().faults().no_date.remove(&Kind::WebTicketMetadata);
+    let cold = Pool::new(pool_settings(&bench.lab)).unwrap();
+    done(bench.run_with(&bench.job(), &mut bench.answers(), &mut cold.enrolment()).await);
 }
 
 #[tokio::test]

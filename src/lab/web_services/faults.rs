@@ -38,8 +38,8 @@ pub struct Faults {
     pub huge: Option<Kind>,
     /// Answers to requests of this kind end in the middle.
     pub malformed: Option<Kind>,
-    /// Answers to requests of this kind have no `Date`.
-    pub no_date: Option<Kind>,
+    /// Answers to requests of these kinds have no `Date`.
+    pub no_date: BTreeSet<Kind>,
 }
 
 impl Faults {

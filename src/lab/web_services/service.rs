@@ -139,7 +139,7 @@ impl Service {
             .with("x-ms-server-fqdn", SERVER)
             .with("x-ms-correlation-id", Uuid::new_v4().to_string())
             .with("x-content-type-options", "nosniff");
-        if !hit(&faults.no_date) {
+        if !faults.no_date.contains(&entry.kind) {
             answer = answer.with("date", http_date(faults.now()));
         }
         if entry.cookie.is_none() {

@@ -196,7 +196,7 @@ async fn faults_of_the_service_have_their_class() {
         assert_eq!(malformed.outcome_unknown(), kind == Kind::Publish, "{malformed}");
     }
 
-    lab.faults().no_date = Some(Kind::Publish);
+    lab.faults().no_date.insert(Kind::Publish);
     enrol(&lab, &pool, &pin(&lab)).await.unwrap();
 }
 

@@ -108,7 +108,7 @@ async fn answers_can_be_cut_bloated_and_undated() {
     let path = "/CertProv/CertProvisioningService.svc/mex";
     let whole = client.get(path).await;
     lab.faults().malformed = Some(Kind::CertProvMetadata);
-    lab.faults().no_date = Some(Kind::CertProvMetadata);
+    lab.faults().no_date.insert(Kind::CertProvMetadata);
     let cut = client.get(path).await;
     assert_eq!((cut.body.len(), cut.header("date")), (whole.body.len() / 2, ""));
     *lab.faults() = Faults { huge: Some(Kind::CertProvMetadata), ..Faults::default() };
