@@ -128,6 +128,14 @@ impl Bench {
         tether.leave(Parting::Leave).await.unwrap();
         (id, leaf, tether.traffic().exchanges)
     }
+
+    /// A transaction with the server's trust staged, and the leaf that was made for its request.
+    async fn ready(&self, tether: &mut Tether) -> (TransactionId, Certificate) {
+        let id = TransactionId::random();
+        let prepared = tether.prepare(&preparation(id, None, CONSENT)).await.unwrap();
+        tether.stage_trust(id, &self.trust, Some(time::Duration::ZERO)).await.unwrap();
+        (id, leaf_for(&prepared.request))
+    }
 }
 
 fn with_factory(serial: Option<&str>) -> (PhoneMaterial, Vec<Certificate>) {
@@ -364,10 +372,7 @@ async fn an_answer_that_does_not_decrypt_ends_the_session() {
 async fn a_commit_whose_answer_was_lost_is_found_done_and_may_be_repeated() {
     let bench = Bench::new(material()).await;
     let (mut tether, _) = bench.session().await;
-    let id = TransactionId::random();
-    let prepared = tether.prepare(&preparation(id, None, CONSENT)).await.unwrap();
-    tether.stage_trust(id, &bench.trust, Some(time::Duration::ZERO)).await.unwrap();
-    let leaf = leaf_for(&prepared.request);
+    let (id, leaf) = bench.ready(&mut tether).await;
     bench.phone.lie(Lies { garbles_answers: true, ..Lies::default() });
     tether.install(id, &leaf, &bench.trust).await.unwrap_err();
     bench.phone.lie(Lies::default());

@@ -32,10 +32,7 @@ async fn a_cable_that_fails_is_told_of_what_the_request_was_for() {
 async fn a_clock_that_is_set_undoes_the_check() {
     let bench = Bench::new(material()).await;
     let (mut tether, _) = bench.session().await;
-    let id = TransactionId::random();
-    let prepared = tether.prepare(&preparation(id, None, CONSENT)).await.unwrap();
-    tether.stage_trust(id, &bench.trust, Some(time::Duration::ZERO)).await.unwrap();
-    let leaf = leaf_for(&prepared.request);
+    let (id, leaf) = bench.ready(&mut tether).await;
     tether.request(&[Tether::staged(id, 0, &leaf), Tether::check(id, &bench.trust)]).await.unwrap();
     assert_eq!(bench.phone.memory().pending.unwrap().step(), 4);
     let time = OffsetDateTime::now_utc().unix_timestamp();
