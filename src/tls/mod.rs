@@ -20,3 +20,25 @@ pub use error::{Distrust, TlsError};
 pub use stream::{Connector, Resolve, Stream};
 pub use traffic::Traffic;
 pub use trust::{Trust, TrustError};
+
+/// The TLS implementation that a pool is reached with, chosen per pool and never changed in silence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Engine {
+    /// rustls: TLS 1.2 and 1.3, ECDHE with AEAD ciphers.
+    #[default]
+    Modern,
+    /// OpenSSL: TLS 1.0 to 1.2 with CBC ciphers and RSA key exchange. Only in builds with the feature `legacy-tls`.
+    Legacy,
+}
+
+/// The way to a server.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Proxy {
+    /// As the system says: `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in either case.
+    #[default]
+    System,
+    /// Straight, whatever the system says.
+    Straight,
+    /// By CONNECT through this HTTP proxy.
+    Through(url::Url),
+}

@@ -5,7 +5,7 @@ use super::error::ServiceError;
 use super::metadata::{CertProv, Port};
 use super::refused::RefusedCredentials;
 use crate::credential::SipAddress;
-use crate::tls::{Connector, Resolve, ServerChain, Trust};
+use crate::tls::{Connector, Engine, Proxy, Resolve, ServerChain, Trust};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use url::Url;
@@ -29,6 +29,12 @@ pub struct Settings {
     pub pin_profile: PinProfile,
     /// Where refused credentials are remembered.
     pub refused: RefusedCredentials,
+    /// The TLS implementation that this pool needs.
+    pub engine: Engine,
+    /// The way to the pool.
+    pub proxy: Proxy,
+    /// Further servers that the phone has to trust, host and port: the registrar at 5061, others.
+    pub also_servers: Vec<(String, u16)>,
 }
 
 /// The message that carries a PIN is not public.
@@ -83,6 +89,9 @@ impl Settings {
             allowed_hosts: Vec::new(),
             pin_profile: PinProfile::default(),
             refused: RefusedCredentials::of_this_process(),
+            engine: Engine::default(),
+            proxy: Proxy::default(),
+            also_servers: Vec::new(),
         }
     }
 }
