@@ -10,7 +10,7 @@ use super::modern::{Modern, SESSION_LIFE};
 use super::stream::Stream;
 use super::traffic::{Counted, Traffic};
 use super::trust::Trust;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, Error};
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -71,6 +71,12 @@ impl Connector {
         self
     }
 
+    #[cfg(test)]
+    pub(super) fn with_session_life(mut self, session_life: Duration) -> Self {
+        self.session_life = session_life;
+        self
+    }
+
     /// Connects with ALPN `http/1.1`, or none when `alpn` is empty, and returns only if webpki trusts the server's
     /// certificate for `host`: a name, or an address with or without brackets.
     pub async fn connect(
@@ -81,17 +87,16 @@ impl Connector {
         traffic: &Arc<Traffic>,
     ) -> Result<Stream, TlsError> {
         let (shaken, distrust) = self.meet(bare(host), port, Purpose::Talk { alpn }, traffic).await?;
-        match (distrust, shaken.verdict, shaken.open) {
-            (None, Ok(()), Some((wire, negotiated))) => {
-                Ok(Stream { wire, negotiated, chain: self.judge()?.complete(&shaken.presented) })
-            }
-            (distrust, verdict, _) => Err(TlsError::Untrusted {
+        if let Some(reason) = distrust {
+            return Err(TlsError::Untrusted {
                 host: host.to_owned(),
-                reason: distrust.unwrap_or(Distrust::Unfit),
+                reason,
                 presented: shaken.presented.iter().map(|c| c.to_vec()).collect(),
-                verdict: Box::new(verdict.err().unwrap_or(Error::HandshakeNotComplete)),
-            }),
+                verdict: Box::new(shaken.verdict.expect_err("distrust explains a verdict")),
+            });
         }
+        let (wire, negotiated) = shaken.open.expect("only distrust ends a handshake early");
+        Ok(Stream { wire, negotiated, chain: self.judge()?.complete(&shaken.presented) })
     }
 
     /// Shakes hands with a server that speaks TLS at once (443, 5061), whether or not it is trusted, and hangs up
@@ -154,7 +159,8 @@ impl Connector {
                     continue;
                 }
             }
-            return Ok((shaken, Some(distrust(&error, top, tried))));
+            let reason = distrust(&error, &shaken.presented, top, tried);
+            return Ok((shaken, Some(reason)));
         }
     }
 
@@ -180,9 +186,16 @@ fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
-fn distrust(error: &CertificateError, top: Option<chain::Top>, tried: Vec<String>) -> Distrust {
+fn distrust(
+    error: &CertificateError,
+    presented: &[CertificateDer<'_>],
+    top: Option<chain::Top>,
+    tried: Vec<String>,
+) -> Distrust {
     use CertificateError as E;
+    let old = || chain::signed_with_a_broken_hash(presented).map(|subject| Distrust::OldSignature { subject });
     match error {
+        E::UnsupportedSignatureAlgorithmContext { .. } => old().unwrap_or(Distrust::Unfit),
         E::Expired | E::ExpiredContext { .. } => Distrust::Expired,
         E::NotValidYet | E::NotValidYetContext { .. } => Distrust::NotYetValid,
         E::NotValidForName => Distrust::WrongName { names: Vec::new() },

@@ -75,3 +75,50 @@ fn telling(error: &TlsError) -> u8 {
 fn bare_eq(given: &str, host: &str) -> bool {
     given.trim_start_matches('[').trim_end_matches(']').eq_ignore_ascii_case(host)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::{TcpListener, TcpSocket};
+
+    fn dialer() -> Dialer {
+        Dialer { resolve: Vec::new(), deadline: Duration::from_secs(2) }
+    }
+
+    /// A listener whose queue is full: connecting to it takes for ever, as to a network that swallows everything.
+    async fn black_hole() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
+        let socket = TcpSocket::new_v6().unwrap();
+        socket.bind("[::1]:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(tcp) = timeout(Duration::from_millis(100), TcpStream::connect(address)).await {
+            waiting.push(tcp.unwrap());
+        }
+        (address, listener, waiting)
+    }
+
+    #[tokio::test]
+    async fn a_dead_address_leaves_time_for_the_next() {
+        let (dead, _listener, _waiting) = black_hole().await;
+        let alive = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let alive = alive.local_addr().map(|address| (address, alive)).unwrap();
+        let dialer = Dialer { deadline: Duration::from_millis(200), ..dialer() };
+        let tcp = dialer.reach("web.contoso.example", 443, &[dead, alive.0]).await.unwrap();
+        assert_eq!(tcp.peer_addr().unwrap(), alive.0);
+        let error = dialer.reach("web.contoso.example", 443, &[dead]).await.unwrap_err();
+        assert!(matches!(error, TlsError::TimedOut { step: "connecting", .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_refusing_address_is_told_only_if_no_other_answers() {
+        let closed = TcpListener::bind("[::1]:0").await.unwrap().local_addr().unwrap();
+        let alive = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = alive.local_addr().unwrap();
+        assert!(dialer().reach("web.contoso.example", 443, &[closed, address]).await.is_ok());
+        let (dead, _listener, _waiting) = black_hole().await;
+        let dialer = Dialer { deadline: Duration::from_millis(50), ..dialer() };
+        let error = dialer.reach("web.contoso.example", 443, &[dead, closed]).await.unwrap_err();
+        assert!(matches!(error, TlsError::Refused { .. }), "{error}");
+    }
+}

@@ -126,6 +126,12 @@ pub enum Distrust {
         /// The names it is for.
         names: Vec<String>,
     },
+    /// A hash that nobody should believe any more. This program does not either, on purpose.
+    #[error("the certificate `{subject}` of its chain is signed with SHA-1 or MD5, which can be forged")]
+    OldSignature {
+        /// Whose certificate.
+        subject: String,
+    },
     /// Anything else that webpki refuses; the verdict has the words.
     #[error("it breaks the rules for server certificates")]
     Unfit,
@@ -194,6 +200,7 @@ impl Distrust {
             Self::WrongName { .. } => {
                 "use a name that the certificate is for, or have the server's certificate replaced"
             }
+            Self::OldSignature { .. } => "have the administrator replace that certificate by one signed with SHA-256",
             Self::Unfit => "have the administrator look at the server's certificate",
         }
     }

@@ -5,6 +5,7 @@
 //! This engine is rustls: TLS 1.2 and 1.3 with ECDHE and AEAD ciphers, nothing older.
 
 mod aia;
+mod binding;
 mod chain;
 mod connector;
 mod dial;
@@ -15,6 +16,7 @@ mod handshake;
 mod judge;
 mod modern;
 pub(crate) mod pkcs7;
+mod signature;
 mod stream;
 #[cfg(test)]
 mod tests;
