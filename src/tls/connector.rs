@@ -1,12 +1,14 @@
 //! The way to a trusted stream: reach the server, shake hands, and fetch what its chain lacks.
 
 use super::aia;
+use super::bare;
 use super::chain::{self, ServerChain};
 use super::dial::Dialer;
 use super::error::{Distrust, TlsError};
 use super::handshake::{Negotiated, Purpose, Shaken};
 use super::judge::Judge;
 use super::modern::{Modern, SESSION_LIFE};
+use super::proxy::Proxy;
 use super::stream::Stream;
 use super::traffic::{Counted, Traffic};
 use super::trust::Trust;
@@ -20,7 +22,8 @@ use tokio::time::timeout;
 /// How many missing intermediates are fetched one above the other.
 const MAX_FETCHED: usize = 4;
 
-/// Goes to `address` whenever `host`:`port` is meant; the certificate is still checked for `host`.
+/// Goes to `address` whenever `host`:`port` is meant; the certificate is still checked for `host`. The way there is straight,
+/// whatever proxy the system has: who knows the address means it. A [`Proxy::Through`] is still gone through.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolve {
     /// The name, case does not count.
@@ -59,7 +62,7 @@ impl Connector {
     pub fn new(trust: Trust, resolve: Vec<Resolve>) -> Self {
         Self {
             judge: Judge::new(trust).map(Arc::new),
-            dialer: Dialer { resolve, deadline: Duration::from_secs(10) },
+            dialer: Dialer { resolve, proxy: Proxy::default(), deadline: Duration::from_secs(10) },
             modern: OnceLock::new(),
             session_life: SESSION_LIFE,
         }
@@ -68,6 +71,12 @@ impl Connector {
     /// With another limit for each of connecting and handshake.
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.dialer.deadline = deadline;
+        self
+    }
+
+    /// By another way than the system's: to servers, and to the addresses of missing intermediates.
+    pub fn with_proxy(mut self, proxy: Proxy) -> Self {
+        self.dialer.proxy = proxy;
         self
     }
 
@@ -148,7 +157,7 @@ impl Connector {
             {
                 let known = |address: &String| tried.iter().any(|t: &String| t.starts_with(address.as_str()));
                 if let Some(address) = top.addresses.iter().find(|address| !known(address)) {
-                    match aia::fetch(address).await {
+                    match aia::fetch(address, &self.dialer.proxy).await {
                         Ok(found) => {
                             tracing::debug!(host, address, "fetched the issuer that the server does not send");
                             tried.push(format!("{address} (fetched)"));
@@ -179,11 +188,6 @@ impl Connector {
         let late = |_| self.dialer.timed_out(host, port, "TLS handshake");
         timeout(self.dialer.deadline, handshake).await.map_err(late)?
     }
-}
-
-/// An IPv6 address without its brackets.
-fn bare(host: &str) -> &str {
-    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 fn distrust(
