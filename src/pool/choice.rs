@@ -26,6 +26,17 @@ pub enum Why {
     OnlyOne,
 }
 
+impl Why {
+    /// The kind of reason, for programs.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Named(origin) => origin.word(),
+            Self::Serves { .. } => "user",
+            Self::OnlyOne => "only_one",
+        }
+    }
+}
+
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -25,11 +25,26 @@ pub enum Origin {
     Default,
 }
 
+impl Origin {
+    /// The kind of place, for programs.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Option(_) => "option",
+            Self::Environment(_) => "environment",
+            Self::File { .. } => "file",
+            Self::Asked => "asked",
+            Self::Lab => "lab",
+            Self::Default => "default",
+        }
+    }
+}
+
+/// In few words: a file without its folder.
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Option(name) | Self::Environment(name) => f.write_str(name),
-            Self::File { path, key } => write!(f, "{key} in {}", path.display()),
+            Self::File { path, key } => write!(f, "{key} in {}", path.file_name().unwrap_or_default().display()),
             Self::Asked => f.write_str("asked for"),
             Self::Lab => f.write_str("the lab"),
             Self::Default => f.write_str("default"),
