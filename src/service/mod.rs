@@ -1,9 +1,11 @@
 //! Enrolment on the user's behalf: what `provision` asks of a service that gives out user certificates.
 
 pub mod ocauth;
+pub mod server_trust;
 
 use crate::credential::{KeyKind, SipAddress};
 use secrecy::SecretString;
+use server_trust::{Download, ServerFound};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -87,6 +89,10 @@ pub struct Survey {
     pub clock_offset_seconds: Option<i64>,
     /// Ways to sign in that the service names, as its metadata spells them.
     pub sign_in_ports: Vec<String>,
+    /// The other servers that the phone has to trust, as they were found or not.
+    pub also: Vec<ServerFound>,
+    /// The service's root-chain download, compared.
+    pub download: Download,
 }
 
 /// A web ticket: the right to publish for one user, for some hours.
