@@ -75,16 +75,16 @@ pub enum TlsError {
     NoCommonCipher {
         /// The server.
         host: String,
-        /// What rustls said.
-        source: rustls::Error,
+        /// What the engine said.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The handshake failed in another way.
     #[error("the TLS handshake with {host} failed")]
     Handshake {
         /// The server.
         host: String,
-        /// What rustls said.
-        source: rustls::Error,
+        /// What the engine said.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The connection broke during the handshake: often a plain-text port, a proxy, or a server that hangs up on TLS 1.2.
     #[error("the connection to {host} broke during the TLS handshake")]

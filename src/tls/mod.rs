@@ -6,18 +6,26 @@
 
 mod aia;
 mod chain;
+mod connector;
+mod dial;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod handshake;
+mod judge;
+mod modern;
 pub(crate) mod pkcs7;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod traffic;
 mod trust;
-mod verifier;
 
 pub use chain::ServerChain;
+pub use connector::{Connector, Probed, Resolve};
 pub use error::{Distrust, TlsError};
-pub use stream::{Connector, Resolve, Stream};
+pub use handshake::Negotiated;
+pub use stream::Stream;
 pub use traffic::Traffic;
 pub use trust::{Trust, TrustError};
 
