@@ -4,7 +4,7 @@
 //! Being collected is not being trusted: webpki decides for this computer, the judgement on server chains for a phone.
 
 use crate::credential::{Certificate, Fingerprint, ServerChain, Thumbprint};
-use crate::tls::{self, Distrust, TlsError};
+use crate::tls::{self, Distrust, Negotiated, Probed, TlsError};
 use std::sync::Arc;
 
 /// A server that was asked for its certificates.
@@ -16,6 +16,8 @@ pub struct ServerFound {
     pub port: u16,
     /// What came of it.
     pub met: Met,
+    /// TLS version and cipher that a look at it came to.
+    pub negotiated: Option<Negotiated>,
 }
 
 /// What came of asking a server for its certificates.
@@ -35,16 +37,22 @@ pub enum Met {
 }
 
 impl ServerFound {
-    /// From what a connection came to.
-    pub fn new(host: &str, port: u16, met: Result<tls::ServerChain, TlsError>) -> Self {
-        let met = match met {
-            Ok(chain) => Met::Trusted(chain),
-            Err(TlsError::Untrusted { reason, presented, .. }) if !presented.is_empty() => {
-                Met::Distrusted { presented, reason }
+    /// From what a look at it came to.
+    pub fn new(host: &str, port: u16, probed: Result<Probed, TlsError>) -> Self {
+        let negotiated = probed.as_ref().ok().map(|probed| probed.negotiated.clone());
+        let met = match probed {
+            Ok(Probed { presented, completed, distrust: None, .. }) => {
+                Met::Trusted(tls::ServerChain { presented, completed })
             }
+            Ok(Probed { presented, distrust: Some(reason), .. }) => Met::Distrusted { presented, reason },
             Err(error) => Met::Unreachable(Arc::new(error)),
         };
-        Self { host: host.to_owned(), port, met }
+        Self { host: host.to_owned(), port, met, negotiated }
+    }
+
+    /// A server that there is a trusted connection to.
+    pub fn trusted(host: &str, port: u16, chain: tls::ServerChain) -> Self {
+        Self { host: host.to_owned(), port, met: Met::Trusted(chain), negotiated: None }
     }
 
     /// `sip.contoso.example:5061`.

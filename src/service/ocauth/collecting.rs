@@ -116,6 +116,5 @@ impl Pool {
 
 /// A handshake and nothing else.
 async fn handshake(connector: &Connector, host: &str, port: u16) -> ServerFound {
-    let stream = connector.connect(host.trim_matches(['[', ']']), port, &[], &Arc::default()).await;
-    ServerFound::new(host, port, stream.map(|stream| stream.server_chain().clone()))
+    ServerFound::new(host, port, connector.probe(host, port).await)
 }

@@ -6,7 +6,7 @@ use crate::lab::keys::Keys;
 use crate::lab::pki::{Pki, ServerFaults, certificates_only_pkcs7};
 use crate::lab::web_services::{Options, User, WebServices};
 use crate::service::server_trust::{Bag, Compared, Download, Met};
-use crate::tls::fixture::Authority;
+use crate::tls::fixture::{Authority, Sends};
 use crate::tls::{Proxy, Resolve, TlsError, Trust};
 use base64::Engine as _;
 use std::net::SocketAddr;
@@ -18,8 +18,6 @@ const HOST: &str = "web.contoso.example";
 static PKI: LazyLock<Arc<Pki>> = LazyLock::new(|| Arc::new(Pki::new(&Keys::recycled())));
 /// A CA that nobody here trusts.
 static OTHER: LazyLock<Authority> = LazyLock::new(Authority::new);
-/// A server of another CA than the pool's, which it sends.
-const STRANGER: ServerFaults = ServerFaults { unknown_root: true, ..ServerFaults::none() };
 
 async fn lab(server_faults: ServerFaults) -> WebServices {
     let users = vec![User::new("alice@contoso.example".parse().unwrap(), "+12065551219")];
@@ -34,6 +32,19 @@ fn settings(lab: &WebServices) -> Settings {
     settings.resolve = vec![Resolve { host: HOST.into(), port: lab.address().port(), address: lab.address() }];
     settings.proxy = Proxy::Straight;
     settings
+}
+
+/// A server of the other CA, which sends its whole chain and nothing else.
+async fn stranger(name: &str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let tls = tokio_rustls::TlsAcceptor::from(OTHER.server(&[name], Sends::Everything, None));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let _ = tls.accept(stream).await;
+        }
+    });
+    address
 }
 
 /// Answers every request on plain http with `status` and `body`, and keeps what was asked.
@@ -191,10 +202,10 @@ async fn without_a_profile_nothing_is_asked_over_plain_http() {
 
 #[tokio::test]
 async fn every_server_that_is_given_is_found_or_its_reason_is() {
-    let (web, registrar) = (lab(ServerFaults::default()).await, lab(STRANGER).await);
+    let (web, registrar) = (lab(ServerFaults::default()).await, stranger("localhost").await);
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let mut settings = settings(&web);
-    for (host, port, address) in [("localhost", 5061, registrar.address()), ("mail.contoso.example", 443, closed)] {
+    for (host, port, address) in [("localhost", 5061, registrar), ("mail.contoso.example", 443, closed)] {
         settings.also_servers.push((host.into(), port));
         settings.resolve.push(Resolve { host: host.into(), port, address });
     }

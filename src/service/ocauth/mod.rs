@@ -85,7 +85,7 @@ impl Enrolment for OcAuth {
         let known = self.known().await?;
         let url = self.pool.certprov_url();
         let port = url.port_or_known_default().unwrap_or(443);
-        let web = ServerFound::new(self.pool.host(), port, Ok(known.chain.clone()));
+        let web = ServerFound::trusted(self.pool.host(), port, known.chain.clone());
         let (also, download) = self.pool.collecting().beside(&web, url, &self.pool.connector()).await;
         Ok(Survey {
             host: self.pool.host().to_owned(),
