@@ -89,6 +89,7 @@ impl Enrolment for OcAuth {
         let (also, download) = self.pool.collecting().beside(&web, url, &self.pool.connector()).await;
         Ok(Survey {
             host: self.pool.host().to_owned(),
+            port,
             presented: known.chain.presented.clone(),
             completed: known.chain.completed.clone(),
             clock_offset_seconds: self.pool.clock_offset_seconds(),
