@@ -121,12 +121,8 @@ impl Pools {
     fn anchor(&self, name: &PoolName, anchor: &Anchor) -> Result<Certificate, PoolsError> {
         let path = self.folder.join(&anchor.file);
         let bytes = read(&path).map_err(|source| PoolsError::Unreadable { path: path.clone(), source })?;
-        let fits = |certificate: &Certificate| {
-            let prints = super::Thumbprints::of(certificate.der());
-            prints.sha256 == anchor.sha256 && prints.sha1 == anchor.sha1
-        };
         match Certificate::from_pem_or_der(&bytes).unwrap_or_default().as_slice() {
-            [certificate] if fits(certificate) => Ok(certificate.clone()),
+            [certificate] if anchor.is(certificate) => Ok(certificate.clone()),
             _ => Err(PoolsError::AnchorChanged { name: name.clone(), path }),
         }
     }
