@@ -130,6 +130,21 @@ impl ServerChain {
         }
     }
 
+    /// The first of `roots` that the chain leads up to by signatures, with `further` certificates at hand. Says nothing of
+    /// dates or trust.
+    pub fn leads_to(&self, roots: &[Certificate], further: &[Certificate]) -> Option<Certificate> {
+        let (server, above) = self.presented.split_first()?;
+        let candidates: Vec<Certificate> = above.iter().chain(&self.known).chain(further).cloned().collect();
+        walk::paths(server, &candidates, roots).iter().find_map(|way| way.anchor().cloned())
+    }
+
+    /// The topmost certificate of what the server sends, its own where it sends no issuer.
+    pub fn top_presented(&self) -> Option<Certificate> {
+        let (server, above) = self.presented.split_first()?;
+        let ways = walk::paths(server, above, &[]);
+        ways.iter().max_by_key(|way| way.chain.len()).map(|way| way.top().clone())
+    }
+
     /// Which of the names the certificate lacks, by webpki's rules; no name at all is good for no phone.
     fn name_flaw(&self, server: &Certificate) -> Option<Flaw> {
         let der = CertificateDer::from(server.der());

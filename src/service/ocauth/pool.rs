@@ -1,6 +1,7 @@
 //! A pool as its enrolments share it: where it is, whom to trust, what was learned about it.
 
 use super::OcAuth;
+use super::collecting::{Collecting, RootDownload};
 use super::error::ServiceError;
 use super::metadata::{CertProv, Port};
 use super::refused::RefusedCredentials;
@@ -35,6 +36,8 @@ pub struct Settings {
     pub proxy: Proxy,
     /// Further servers that the phone has to trust, host and port: the registrar at 5061, others.
     pub also_servers: Vec<(String, u16)>,
+    /// The service's root-chain download.
+    pub root_download: RootDownload,
 }
 
 /// The message that carries a PIN is not public.
@@ -92,6 +95,7 @@ impl Settings {
             engine: Engine::default(),
             proxy: Proxy::default(),
             also_servers: Vec::new(),
+            root_download: RootDownload::default(),
         }
     }
 }
@@ -108,6 +112,7 @@ struct Shared {
     refused: RefusedCredentials,
     known: Mutex<Option<Arc<Known>>>,
     clock_offset_seconds: Mutex<Option<i64>>,
+    collecting: Collecting,
 }
 
 /// What the services say about themselves without any credential.
@@ -142,6 +147,7 @@ impl Pool {
     pub fn new(settings: Settings) -> Result<Self, PoolError> {
         Ok(Self(Arc::new(Shared {
             certprov_url: Self::address(&settings.certprov_url)?,
+            collecting: Collecting::of(&settings),
             connector: Arc::new(Connector::new(settings.trust, settings.resolve).with_proxy(settings.proxy)),
             allowed_hosts: settings.allowed_hosts,
             pin_profile: settings.pin_profile,
@@ -168,6 +174,10 @@ impl Pool {
 
     pub(super) fn connector(&self) -> Arc<Connector> {
         self.0.connector.clone()
+    }
+
+    pub(super) fn collecting(&self) -> &Collecting {
+        &self.0.collecting
     }
 
     pub(super) fn pin_profile(&self) -> PinProfile {
