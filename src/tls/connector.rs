@@ -1,16 +1,18 @@
 //! The way to a trusted stream: reach the server, shake hands, and fetch what its chain lacks.
 
 use super::aia;
+use super::bare;
 use super::chain::{self, ServerChain};
 use super::dial::Dialer;
 use super::error::{Distrust, TlsError};
 use super::handshake::{Negotiated, Purpose, Shaken};
 use super::judge::Judge;
 use super::modern::{Modern, SESSION_LIFE};
+use super::proxy::Proxy;
 use super::stream::Stream;
 use super::traffic::{Counted, Traffic};
 use super::trust::Trust;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, Error};
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -20,7 +22,8 @@ use tokio::time::timeout;
 /// How many missing intermediates are fetched one above the other.
 const MAX_FETCHED: usize = 4;
 
-/// Goes to `address` whenever `host`:`port` is meant; the certificate is still checked for `host`.
+/// Goes to `address` whenever `host`:`port` is meant; the certificate is still checked for `host`. The way there is straight,
+/// whatever proxy the system has: who knows the address means it. A [`Proxy::Through`] is still gone through.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolve {
     /// The name, case does not count.
@@ -59,7 +62,7 @@ impl Connector {
     pub fn new(trust: Trust, resolve: Vec<Resolve>) -> Self {
         Self {
             judge: Judge::new(trust).map(Arc::new),
-            dialer: Dialer { resolve, deadline: Duration::from_secs(10) },
+            dialer: Dialer { resolve, proxy: Proxy::default(), deadline: Duration::from_secs(10) },
             modern: OnceLock::new(),
             session_life: SESSION_LIFE,
         }
@@ -68,6 +71,18 @@ impl Connector {
     /// With another limit for each of connecting and handshake.
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.dialer.deadline = deadline;
+        self
+    }
+
+    /// By another way than the system's: to servers, and to the addresses of missing intermediates.
+    pub fn with_proxy(mut self, proxy: Proxy) -> Self {
+        self.dialer.proxy = proxy;
+        self
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_session_life(mut self, session_life: Duration) -> Self {
+        self.session_life = session_life;
         self
     }
 
@@ -81,17 +96,16 @@ impl Connector {
         traffic: &Arc<Traffic>,
     ) -> Result<Stream, TlsError> {
         let (shaken, distrust) = self.meet(bare(host), port, Purpose::Talk { alpn }, traffic).await?;
-        match (distrust, shaken.verdict, shaken.open) {
-            (None, Ok(()), Some((wire, negotiated))) => {
-                Ok(Stream { wire, negotiated, chain: self.judge()?.complete(&shaken.presented) })
-            }
-            (distrust, verdict, _) => Err(TlsError::Untrusted {
+        if let Some(reason) = distrust {
+            return Err(TlsError::Untrusted {
                 host: host.to_owned(),
-                reason: distrust.unwrap_or(Distrust::Unfit),
+                reason,
                 presented: shaken.presented.iter().map(|c| c.to_vec()).collect(),
-                verdict: Box::new(verdict.err().unwrap_or(Error::HandshakeNotComplete)),
-            }),
+                verdict: Box::new(shaken.verdict.expect_err("distrust explains a verdict")),
+            });
         }
+        let (wire, negotiated) = shaken.open.expect("only distrust ends a handshake early");
+        Ok(Stream { wire, negotiated, chain: self.judge()?.complete(&shaken.presented) })
     }
 
     /// Shakes hands with a server that speaks TLS at once (443, 5061), whether or not it is trusted, and hangs up
@@ -143,7 +157,7 @@ impl Connector {
             {
                 let known = |address: &String| tried.iter().any(|t: &String| t.starts_with(address.as_str()));
                 if let Some(address) = top.addresses.iter().find(|address| !known(address)) {
-                    match aia::fetch(address).await {
+                    match aia::fetch(address, &self.dialer.proxy).await {
                         Ok(found) => {
                             tracing::debug!(host, address, "fetched the issuer that the server does not send");
                             tried.push(format!("{address} (fetched)"));
@@ -154,7 +168,8 @@ impl Connector {
                     continue;
                 }
             }
-            return Ok((shaken, Some(distrust(&error, top, tried))));
+            let reason = distrust(&error, &shaken.presented, top, tried);
+            return Ok((shaken, Some(reason)));
         }
     }
 
@@ -175,14 +190,16 @@ impl Connector {
     }
 }
 
-/// An IPv6 address without its brackets.
-fn bare(host: &str) -> &str {
-    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
-}
-
-fn distrust(error: &CertificateError, top: Option<chain::Top>, tried: Vec<String>) -> Distrust {
+fn distrust(
+    error: &CertificateError,
+    presented: &[CertificateDer<'_>],
+    top: Option<chain::Top>,
+    tried: Vec<String>,
+) -> Distrust {
     use CertificateError as E;
+    let old = || chain::signed_with_a_broken_hash(presented).map(|subject| Distrust::OldSignature { subject });
     match error {
+        E::UnsupportedSignatureAlgorithmContext { .. } => old().unwrap_or(Distrust::Unfit),
         E::Expired | E::ExpiredContext { .. } => Distrust::Expired,
         E::NotValidYet | E::NotValidYetContext { .. } => Distrust::NotYetValid,
         E::NotValidForName => Distrust::WrongName { names: Vec::new() },

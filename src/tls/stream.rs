@@ -1,5 +1,6 @@
 //! A TLS stream to a server that this computer trusts.
 
+use super::binding;
 use super::chain::ServerChain;
 use super::handshake::{Negotiated, Wire};
 use std::io;
@@ -19,6 +20,12 @@ impl Stream {
     /// The server's certificates.
     pub fn server_chain(&self) -> &ServerChain {
         &self.chain
+    }
+
+    /// What ties a sign-in to this server: the application data of the channel binding `tls-server-end-point` (RFC 5929,
+    /// section 4), prefix included. `None` where none is defined for the server's certificate.
+    pub fn channel_binding(&self) -> Option<Vec<u8>> {
+        binding::server_end_point(self.chain.presented.first()?)
     }
 
     /// Version and cipher, for people.

@@ -12,15 +12,21 @@ use tokio_rustls::TlsAcceptor;
 
 const HOST: &str = "web.contoso.example";
 
-/// Accepts and says nothing until it is dropped.
+/// Answers the first bytes of each connection with one byte.
 async fn serve(config: Arc<ServerConfig>) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    serve_at("127.0.0.1:0", config).await
+}
+
+async fn serve_at(address: &str, config: Arc<ServerConfig>) -> SocketAddr {
+    let listener = TcpListener::bind(address).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((tcp, _)) = listener.accept().await {
             let acceptor = TlsAcceptor::from(config.clone());
             tokio::spawn(async move {
                 if let Ok(mut stream) = acceptor.accept(tcp).await {
+                    let _ = stream.read(&mut [0; 16]).await;
+                    let _ = stream.write_all(b"!").await;
                     let _ = stream.read(&mut [0; 16]).await;
                 }
             });
@@ -220,4 +226,83 @@ async fn a_probe_sends_nothing_and_fetches_what_the_server_omits() {
     assert_eq!(probed.distrust, None);
     assert_eq!(probed.completed, [authority.intermediate_der(), authority.root_der()]);
     assert_eq!(heard.await.unwrap(), b"");
+}
+
+/// Connects, and reads the byte after which a server's tickets have arrived.
+async fn talk(connector: &Connector, host: &str, port: u16, traffic: &Arc<Traffic>) -> Stream {
+    let mut stream = connector.connect(host, port, &[], traffic).await.unwrap();
+    stream.write_all(b"?").await.unwrap();
+    stream.read_u8().await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn connections_to_a_server_share_sessions_and_a_resumed_one_shows_the_same_chain() {
+    let authority = Authority::new();
+    let params = rcgen::CertificateParams::new(vec![HOST.to_owned()]).unwrap();
+    let identity = authority.identity(params, Sends::Everything, None);
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let address = serve(identity.speaking(&[version])).await;
+        let at = |port| Resolve { host: HOST.to_owned(), port, address };
+        let connector = Connector::new(trusting(&authority), vec![at(443), at(5061)]);
+        let traffic = Arc::default();
+        let first = talk(&connector, HOST, 443, &traffic).await;
+        let second = talk(&connector, HOST, 443, &traffic).await;
+        assert_eq!((traffic.full_handshakes(), traffic.resumed_handshakes()), (1, 1));
+        assert_eq!(first.server_chain(), second.server_chain());
+        assert_eq!(first.channel_binding(), second.channel_binding());
+
+        talk(&connector, HOST, 5061, &traffic).await;
+        assert_eq!(traffic.full_handshakes(), 2, "another port may be another server");
+        connector.probe(HOST, 443).await.unwrap();
+        talk(&connector, HOST, 443, &traffic).await;
+        assert_eq!((traffic.full_handshakes(), traffic.resumed_handshakes()), (2, 2));
+    }
+}
+
+#[tokio::test]
+async fn sessions_end_with_their_time() {
+    let authority = Authority::new();
+    let address = serve(authority.server(&[HOST], Sends::Everything, None)).await;
+    let resolve = vec![Resolve { host: HOST.to_owned(), port: 443, address }];
+    let connector = Connector::new(trusting(&authority), resolve).with_session_life(Duration::ZERO);
+    let traffic = Arc::default();
+    talk(&connector, HOST, 443, &traffic).await;
+    talk(&connector, HOST, 443, &traffic).await;
+    assert_eq!((traffic.full_handshakes(), traffic.resumed_handshakes()), (2, 0));
+}
+
+#[tokio::test]
+async fn a_certificate_signed_with_sha_1_is_refused_by_name() {
+    let authority = Authority::new();
+    let issuing = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(
+        &crate::lab::keys::Keys::recycled().take(crate::credential::KeyKind::Rsa2048).as_slice().into(),
+        &rcgen::PKCS_RSA_SHA256,
+    );
+    let mut params = rcgen::CertificateParams::new(vec![HOST.to_owned()]).unwrap();
+    params.distinguished_name.push(rcgen::DnType::CommonName, HOST);
+    let issuer = rcgen::CertifiedIssuer::self_signed(super::fixture::ca("Old Root"), issuing.unwrap()).unwrap();
+    let mut identity = authority.identity(params.clone(), Sends::OnlyItsOwn, None);
+    let key = rcgen::KeyPair::try_from(identity.key.as_slice()).unwrap();
+    identity.chain = vec![super::fixture::signed_with_sha1(params.signed_by(&key, &issuer).unwrap().der()).into()];
+    let address = serve(identity.speaking(rustls::ALL_VERSIONS)).await;
+
+    let mut trust = Trust::only_given();
+    trust.add_der("lab", issuer.der()).unwrap();
+    let (reason, _) = distrust_of(connect(trust, address, HOST).await);
+    assert_eq!(reason, Distrust::OldSignature { subject: format!("CN={HOST}") });
+}
+
+#[tokio::test]
+async fn a_server_with_an_ipv6_address_is_reached_by_it() {
+    let authority = Authority::new();
+    let config = authority.server(&["::1"], Sends::Everything, None);
+    let address = serve_at("[::1]:0", config).await;
+    let connector = Connector::new(trusting(&authority), Vec::new());
+    for host in ["::1", "[::1]"] {
+        let stream = connector.connect(host, address.port(), &[], &Arc::default()).await.unwrap();
+        assert_eq!(stream.server_chain().presented.len(), 2);
+    }
+    let (reason, _) = distrust_of(connect(trusting(&authority), address, HOST).await);
+    assert!(matches!(reason, Distrust::WrongName { .. }), "{reason}");
 }

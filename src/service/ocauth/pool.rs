@@ -148,7 +148,7 @@ impl Pool {
         Ok(Self(Arc::new(Shared {
             certprov_url: Self::address(&settings.certprov_url)?,
             collecting: Collecting::of(&settings),
-            connector: Arc::new(Connector::new(settings.trust, settings.resolve)),
+            connector: Arc::new(Connector::new(settings.trust, settings.resolve).with_proxy(settings.proxy)),
             allowed_hosts: settings.allowed_hosts,
             pin_profile: settings.pin_profile,
             refused: settings.refused,
