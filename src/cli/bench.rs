@@ -18,7 +18,7 @@ use tethercert::phone::tether::HostKey;
 use tethercert::phone::{Finder, Found, PhoneError};
 use tethercert::pool::{HostAndPort, PoolName, without_password};
 use tethercert::provision::Stop;
-use tethercert::service::ocauth::{PinProfile, Pool, Settings};
+use tethercert::service::ocauth::{Pool, Profile, Settings};
 use tethercert::tls::{Engine, Proxy, Resolve};
 use tethercert::usb::{Selector, Usb, UsbError, UsbIpHost};
 use url::{Host, Url};
@@ -105,6 +105,9 @@ pub(crate) struct PoolOptions {
     /// Let this host receive credentials though it is outside the user's SIP domain; may be repeated
     #[arg(long, help_heading = "Pool", value_name = "HOST")]
     pub(crate) allow_host: Vec<String>,
+    /// File with what is not public about the pool: without one no PIN is sent to it
+    #[arg(long, help_heading = "Pool", value_name = "FILE")]
+    pub(crate) profile: Option<PathBuf>,
 }
 
 /// Others can read a command line.
@@ -257,8 +260,11 @@ impl Bench {
         settings.proxy = chosen.proxy.value.clone();
         let servers = chosen.also_servers.value.iter();
         settings.also_servers = servers.map(|server| (server.host().to_owned(), server.port())).collect();
-        // A PIN goes only where both ends of the wire are a lab's.
-        settings.pin_profile = if lab && self.lab_phones { PinProfile::Lab } else { PinProfile::Unknown };
+        // Without a file a PIN goes only where both ends of the wire are a lab's.
+        settings.profile = match &chosen.profile {
+            Some(file) => Some(Profile::from_file(&file.value)?),
+            None => (lab && self.lab_phones).then(Profile::lab),
+        };
         let pool = Pool::new(settings)?;
         Ok(Some(ChosenPool { url: pool.certprov_url().to_string(), pool, lab, settings: chosen }))
     }

@@ -8,7 +8,7 @@ use tethercert::phone::definition::DefinitionError;
 use tethercert::phone::tether::HostKeyError;
 use tethercert::pool::PoolsError;
 use tethercert::provision::{NoAnswer, ProvisionError};
-use tethercert::service::ocauth::PoolError;
+use tethercert::service::ocauth::{PoolError, ProfileError};
 use tethercert::tls::TrustError;
 use tethercert::usb::UsbError;
 
@@ -38,6 +38,8 @@ pub(crate) enum CliError {
     Pool(#[from] PoolError),
     #[error(transparent)]
     Pools(#[from] PoolsError),
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// A file with a secret, or a secret that nobody gave.
@@ -75,6 +77,7 @@ impl CliError {
             Self::Definition(error) => error.next_step().to_owned(),
             Self::Pool(error) => error.next_step().to_owned(),
             Self::Pools(error) => error.next_step(),
+            Self::Profile(error) => error.next_step().to_owned(),
             Self::Trust(error) => error.next_step().to_owned(),
             Self::Secret(error) => error.next_step(),
             Self::Lab(_) => "free some ports and some room in the temporary folder, then repeat".into(),
@@ -85,7 +88,7 @@ impl CliError {
     /// The exit code that goes with it.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Usage { .. } | Self::Definition(_) | Self::Pool(_) | Self::Trust(_) => Exit::Usage,
+            Self::Usage { .. } | Self::Definition(_) | Self::Pool(_) | Self::Profile(_) | Self::Trust(_) => Exit::Usage,
             Self::Secret(NoAnswer::Unreadable { .. } | NoAnswer::Empty { .. }) => Exit::Usage,
             Self::Pools(error) => match error {
                 PoolsError::NoSuchPool { .. } => Exit::NotFound,

@@ -169,7 +169,8 @@ impl PoolSettings {
                 .unwrap_or_else(|| Setting::default_of("ntlm".to_owned())),
             login,
             user: who.user,
-            profile: pool.and_then(|pool| pool.setting("profile", pool.profile())),
+            profile: Setting::of_option("--profile", at.profile.clone())
+                .or_else(|| pool.and_then(|pool| pool.setting("profile", pool.profile()))),
             publish_tries: file.and_then(|(pool, file)| pool.setting("publish_tries", file.publish_tries)),
             publish_wait_seconds: file
                 .and_then(|(pool, file)| pool.setting("publish_wait_seconds", file.publish_wait_seconds)),
@@ -186,6 +187,7 @@ impl PoolSettings {
         refuse_in_lab(!at.resolve.is_empty(), "--resolve")?;
         refuse_in_lab(!at.allow_host.is_empty(), "--allow-host")?;
         refuse_in_lab(at.proxy.is_some(), "--proxy")?;
+        refuse_in_lab(at.profile.is_some(), "--profile")?;
         Ok(Self {
             choice: None,
             certprov_url: Some(Setting::new(url, Origin::Lab)),

@@ -1,7 +1,8 @@
 //! Collecting the chains of every server that a phone has to trust. No credential is sent, and nothing here fails: what
 //! cannot be had is a finding.
 
-use super::root_chains::{self, RootChainsProfile};
+use super::profile::Profile;
+use super::root_chains;
 use super::{Pool, Settings};
 use crate::credential::Thumbprint;
 use crate::service::server_trust::{Compared, Download, RootChains, ServerFound};
@@ -14,11 +15,10 @@ use url::Url;
 /// How long certificates are believed to stay; a station runs for days.
 const LIFE: Duration = Duration::from_secs(60 * 60);
 
-/// What the operator says about the service's root-chain download.
+/// What the operator says about the service's root-chain download. Nothing is asked without a profile: its message is not
+/// public.
 #[derive(Debug, Clone, Default)]
 pub struct RootDownload {
-    /// What the operation is called. Without it nothing is asked: its message is not public.
-    pub profile: Option<RootChainsProfile>,
     /// Where it is, where that is not port 80 of the Web Services.
     pub url: Option<Url>,
     /// The root's thumbprint, as the operator has it by another way.
@@ -47,6 +47,7 @@ impl Collected {
 pub(super) struct Collecting {
     also: Vec<(String, u16)>,
     download: RootDownload,
+    profile: Option<Profile>,
     resolve: Vec<Resolve>,
     proxy: Proxy,
     known: Mutex<Option<(Instant, Vec<ServerFound>, Download)>>,
@@ -57,6 +58,7 @@ impl Collecting {
         Self {
             also: settings.also_servers.clone(),
             download: settings.root_download.clone(),
+            profile: settings.profile.clone(),
             resolve: settings.resolve.clone(),
             proxy: settings.proxy.clone(),
             known: Mutex::new(None),
@@ -85,11 +87,9 @@ impl Collecting {
     }
 
     async fn download(&self, web: &ServerFound, certprov: &Url) -> Download {
-        let address = || self.download.url.clone().or_else(|| root_chains::usual_address(certprov));
-        let Some((profile, url)) = self.download.profile.as_ref().and_then(|profile| Some((profile, address()?)))
-        else {
-            return Download::NotAsked;
-        };
+        let Some(profile) = self.profile.as_ref().and_then(Profile::root_chains) else { return Download::NotAsked };
+        let usual = || root_chains::usual_address(certprov, profile);
+        let Some(url) = self.download.url.clone().or_else(usual) else { return Download::NotAsked };
         match root_chains::download(&url, profile, &self.resolve, &self.proxy).await {
             Ok(bag) => Download::Got(Box::new(RootChains {
                 https: Compared::with_https(&bag, web),
