@@ -3,5 +3,8 @@
 mod answers;
 mod bench;
 mod cuts;
+mod http_cuts;
 mod promises;
 mod resuming;
+mod store;
+mod unfinished;

@@ -2,9 +2,7 @@
 
 use super::client::{Client, DEVICE, Ticket, lab, lab_with, signing_request};
 use crate::credential::{Fingerprint, KeyKind};
-use crate::lab::web_services::{
-    Ailment, FrontEnd, FrontEnds, Illness, Settings, Standing, StoreRule, WebServices,
-};
+use crate::lab::web_services::{Ailment, FrontEnd, FrontEnds, Illness, Settings, Standing, StoreRule, WebServices};
 
 const ALICE: &str = "alice@contoso.example";
 const OTHER: &str = "8ca50061-9276-524f-a9b4-14011a2c5105";
