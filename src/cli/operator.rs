@@ -1,10 +1,11 @@
 //! Who is asked and who is told: a person at the terminal, the options of a script, or the embedded lab.
 
+use super::ask;
 use super::screen::{Screen, Tone};
 use super::secret;
 use super::text::{date, dotted, span, took};
 use secrecy::{ExposeSecret, SecretString};
-use std::io::{self, BufRead};
+use std::io;
 use std::time::{Duration, Instant};
 use tethercert::credential::SipAddress;
 use tethercert::lab::web_services::User;
@@ -64,19 +65,12 @@ impl Console {
         let choice = if default == Answer::Yes { "[Y/n]" } else { "[y/N]" };
         let asked = Instant::now();
         let answer = loop {
-            self.screen.question(&format!("{question} {choice}"));
-            let line = self.until_stopped(|| {
-                let mut line = String::new();
-                io::stdin().lock().read_line(&mut line).ok().filter(|read| *read > 0).map(|_| line)
-            });
-            let line = line.await.flatten();
-            self.screen.answered(line.is_some());
-            let Some(line) = line else {
+            let Some(line) = ask::line(&self.screen, &self.stop, &format!("{question} {choice}")).await else {
                 // A closed terminal ends the line before its signal arrives.
                 let _ = tokio::time::timeout(HANGUP_FOLLOWS, self.stop.asked()).await;
                 break Answer::Nobody;
             };
-            match line.trim().to_ascii_lowercase().as_str() {
+            match line.to_ascii_lowercase().as_str() {
                 "" => break default,
                 "y" | "yes" => break Answer::Yes,
                 "n" | "no" => break Answer::No,
