@@ -90,6 +90,8 @@ pub(crate) struct Args {
 enum Auth {
     /// Windows account and password
     Ntlm,
+    /// The certificate on the phone, which is renewed: the phone signs for itself, and no password is asked for
+    Certificate,
     /// Phone number and PIN; its message is not public, so it goes only to a lab
     Pin,
 }
@@ -146,6 +148,7 @@ async fn job(args: &Args, screen: &Screen) -> Result<Exit, CliError> {
         user: user.clone(),
         sign_in: match args.auth {
             Auth::Ntlm => SignInWay::Ntlm,
+            Auth::Certificate => SignInWay::Certificate,
             Auth::Pin => SignInWay::Pin,
         },
         dry_run: args.dry_run,
@@ -247,6 +250,7 @@ async fn answers(args: &Args, user: &SipAddress, stop: &Stop) -> Result<Answers,
             let password = read(&args.password_file, format!("the password of {login}")).await?;
             SignInAnswer::Ntlm { login, password }
         }
+        Auth::Certificate => SignInAnswer::Phone,
         Auth::Pin => {
             let number = match (&args.phone_number, args.phone.bus.lab) {
                 (Some(number), _) => number.clone(),

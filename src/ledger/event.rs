@@ -93,6 +93,18 @@ pub enum Event {
         /// The judgement in words.
         verdict: String,
     },
+    /// The phone signed for a web ticket with the key of its certificate in use. The signature is written nowhere.
+    Endorsed {
+        /// The phone.
+        device: Uuid,
+        /// The user whose ticket it is for.
+        user: SipAddress,
+        /// The certificate.
+        fingerprint: Fingerprint,
+        /// Until when the signature is good for a ticket, by the service's clock.
+        #[serde(with = "rfc3339")]
+        expires: OffsetDateTime,
+    },
     /// The service gave a web ticket. The ticket itself is written nowhere.
     TicketIssued {
         /// The user the service named.
@@ -248,7 +260,7 @@ pub enum Outcome {
 
 impl Event {
     /// The names of the kinds that this version knows.
-    pub(super) const KINDS: [&str; 18] = [
+    pub(super) const KINDS: [&str; 19] = [
         "job_started",
         "phone_identified",
         "identity_replace_intended",
@@ -267,6 +279,7 @@ impl Event {
         "proved",
         "aborted",
         "job_ended",
+        "endorsed",
     ];
 
     /// How far it can be relied on.
@@ -276,6 +289,7 @@ impl Event {
             | Self::ClockSet { .. }
             | Self::SigningRequestReceived { .. }
             | Self::ServerJudged { .. }
+            | Self::Endorsed { .. }
             | Self::TicketIssued { .. }
             | Self::Published { .. }
             | Self::PublishUnknown { .. }
@@ -300,6 +314,7 @@ impl Event {
             Self::PhoneIdentified { device, .. }
             | Self::IdentityReplaceIntended { device, .. }
             | Self::TransactionBegun { device, .. }
+            | Self::Endorsed { device, .. }
             | Self::Proved { device, .. } => Some(*device),
             Self::PublishIntended { publication, .. } => Some(publication.device),
             Self::JobStarted(_)
@@ -338,6 +353,7 @@ impl Event {
             | Self::IdentityReplaceIntended { .. }
             | Self::ClockSet { .. }
             | Self::ServerJudged { .. }
+            | Self::Endorsed { .. }
             | Self::TicketIssued { .. }
             | Self::JobEnded { .. }
             | Self::Other { .. } => None,

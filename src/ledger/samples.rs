@@ -76,13 +76,19 @@ pub(super) fn events() -> Vec<Event> {
         Event::PublishRefused { transaction, error: "the user is not enabled".into() },
         Event::CommitIntended { transaction, fingerprint },
         Event::Committed { transaction, fingerprint },
-        Event::Proved { device, transaction: Some(transaction), fingerprint, user },
+        Event::Proved { device, transaction: Some(transaction), fingerprint, user: user.clone() },
         Event::Aborted { transaction, reason: "the operator asked for it".into() },
         Event::JobEnded {
             outcome: Outcome::Done,
             exit_code: 0,
             message: "done".into(),
             next_step: Some("unplug USB, keep Ethernet".into()),
+        },
+        Event::Endorsed {
+            device,
+            user,
+            fingerprint: Fingerprint::of(b"an old certificate"),
+            expires: datetime!(2026-11-22 21:15 UTC),
         },
     ]
 }

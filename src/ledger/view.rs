@@ -212,6 +212,7 @@ impl TransactionView {
             | Event::IdentityReplaceIntended { .. }
             | Event::ClockSet { .. }
             | Event::ServerJudged { .. }
+            | Event::Endorsed { .. }
             | Event::TicketIssued { .. }
             | Event::JobEnded { .. }
             | Event::Other { .. } => self.phase,

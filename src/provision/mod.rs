@@ -11,6 +11,7 @@ mod job;
 mod meeting;
 mod outcome;
 mod planning;
+mod renewing;
 mod story;
 mod trust;
 

@@ -85,7 +85,7 @@ impl<O: Operator> Story<'_, O> {
     async fn tell<D: Driver, E: Enrolment>(&mut self, phone: &mut D, service: &mut E) -> Result<Ended, ProvisionError> {
         let met = self.meet(phone).await?;
         self.stop_here()?;
-        let planned = self.plan(met, phone, service).await?;
+        let mut planned = self.plan(met, phone, service).await?;
         if self.job.dry_run {
             return Ok(Ended::Planned(Box::new(self.plan_of(&planned))));
         }
@@ -94,13 +94,13 @@ impl<O: Operator> Story<'_, O> {
         }
         self.operator.event(Event::Plan(Box::new(self.plan_of(&planned))));
         self.agree_to_replace(&planned.met).await?;
-        let consent = self.ask_consent(&planned).await?;
+        let mut consent = self.ask_consent(&planned).await?;
         self.stop_here()?;
 
         // What an earlier job published needs no ticket.
         let signed_in = match planned.transaction.published {
             Some(_) => None,
-            None => Some(self.sign_in(&planned, service).await?),
+            None => Some(self.sign_in(&mut planned, &mut consent, phone, service).await?),
         };
         let ready = self.prepare(planned, consent, service.clock_offset_seconds(), phone).await?;
         if self.stop.is_asked() && !self.rolls_on {

@@ -4,4 +4,5 @@ mod answers;
 mod bench;
 mod cuts;
 mod promises;
+mod renewing;
 mod resuming;
