@@ -32,8 +32,16 @@ pub(crate) struct Answers {
 
 /// How the user signs in, as far as it was said beforehand.
 pub(crate) enum SignInAnswer {
-    Ntlm { login: String, password: Option<SecretString> },
-    Pin { number: String, pin: Option<SecretString> },
+    Ntlm {
+        login: String,
+        password: Option<SecretString>,
+    },
+    Pin {
+        number: String,
+        pin: Option<SecretString>,
+    },
+    /// The phone signs for itself: nobody is asked.
+    Phone,
 }
 
 /// The operator of one job.
@@ -208,6 +216,10 @@ fn plan_text(plan: &Plan) -> String {
     dotted(&parts)
 }
 
+fn the_phone_signs(user: &SipAddress) -> NoAnswer {
+    NoAnswer::Nobody { what: format!("a password of {user}"), option: "--auth ntlm".to_owned() }
+}
+
 /// Puts the terminal right after a hidden prompt that was left: its reader waits on and cannot.
 fn restore_echo() {
     if cfg!(unix) {
@@ -266,9 +278,9 @@ impl Operator for Console {
                     self.lab_answers(&format!("PIN of {}, sent only to {host}:", lab.number), "••••••");
                     SignIn::Pin { number: lab.number, pin: lab.pin }
                 }
+                SignInAnswer::Phone => return Err(the_phone_signs(user)),
             });
         }
-        let _ = user;
         Ok(match &mut self.answers.sign_in {
             SignInAnswer::Ntlm { login, password } => {
                 let (login, given) = (login.clone(), password.take());
@@ -292,6 +304,7 @@ impl Operator for Console {
                 };
                 SignIn::Pin { number, pin }
             }
+            SignInAnswer::Phone => return Err(the_phone_signs(user)),
         })
     }
 

@@ -93,6 +93,18 @@ pub enum Event {
         /// The judgement in words.
         verdict: String,
     },
+    /// The phone signed for a web ticket with the key of its certificate in use. The signature is written nowhere.
+    Endorsed {
+        /// The phone.
+        device: Uuid,
+        /// The user whose ticket it is for.
+        user: SipAddress,
+        /// The certificate.
+        fingerprint: Fingerprint,
+        /// Until when the signature is good for a ticket, by the service's clock.
+        #[serde(with = "rfc3339")]
+        expires: OffsetDateTime,
+    },
     /// The service gave a web ticket. The ticket itself is written nowhere.
     TicketIssued {
         /// The user the service named.
@@ -306,7 +318,7 @@ pub enum Outcome {
 
 impl Event {
     /// The names of the kinds that this version knows.
-    pub(super) const KINDS: [&str; 21] = [
+    pub(super) const KINDS: [&str; 22] = [
         "job_started",
         "phone_identified",
         "identity_replace_intended",
@@ -328,6 +340,7 @@ impl Event {
         "store_unavailable",
         "orphaned",
         "job_resumed",
+        "endorsed",
     ];
 
     /// How far it can be relied on.
@@ -337,6 +350,7 @@ impl Event {
             | Self::ClockSet { .. }
             | Self::SigningRequestReceived { .. }
             | Self::ServerJudged { .. }
+            | Self::Endorsed { .. }
             | Self::TicketIssued { .. }
             | Self::Published { .. }
             | Self::PublishUnknown { .. }
@@ -364,6 +378,7 @@ impl Event {
             Self::PhoneIdentified { device, .. }
             | Self::IdentityReplaceIntended { device, .. }
             | Self::TransactionBegun { device, .. }
+            | Self::Endorsed { device, .. }
             | Self::Proved { device, .. } => Some(*device),
             Self::PublishIntended { publication, .. } => Some(publication.device),
             Self::JobStarted(_)
@@ -407,6 +422,7 @@ impl Event {
             | Self::IdentityReplaceIntended { .. }
             | Self::ClockSet { .. }
             | Self::ServerJudged { .. }
+            | Self::Endorsed { .. }
             | Self::TicketIssued { .. }
             | Self::JobResumed { .. }
             | Self::JobEnded { .. }
@@ -445,7 +461,6 @@ struct PublicationBody {
     #[serde(with = "base64_der")]
     signing_request: Vec<u8>,
     request_id: Uuid,
-    message_id: Uuid,
 }
 
 impl Standing {
@@ -516,6 +531,19 @@ mod tests {
     fn a_new_field_of_a_known_kind_is_no_error() {
         let body = r#"{"transaction":"000102030405060708090a0b0c0d0e0f","reason":"asked to","by":"admin"}"#;
         assert!(Event::from_parts("aborted", Standing::Claimed, body).is_ok());
+    }
+
+    #[test]
+    fn a_publication_of_an_older_ledger_is_read_without_its_message_id() {
+        let body = r#"{"transaction":"000102030405060708090a0b0c0d0e0f","publication":{"user":"alice@contoso.example",
+            "device":"34d859db-6585-5f91-a3b4-de853c15347d","signing_request":"YSByZXF1ZXN0",
+            "request_id":"00000000-0000-0000-0000-000000000001","message_id":"00000000-0000-0000-0000-000000000002"}}"#;
+        let read = Event::from_parts("publish_intended", Standing::Intended, body).unwrap();
+        let Event::PublishIntended { publication, .. } = read else { panic!("{read:?}") };
+        assert_eq!(
+            (publication.request_id, publication.signing_request.as_slice()),
+            (Uuid::from_u128(1), b"a request".as_slice())
+        );
     }
 
     #[test]

@@ -30,7 +30,6 @@ pub(super) fn publication(request_id: u128) -> Publication {
         device: DEVICE,
         signing_request: b"a request".to_vec(),
         request_id: Uuid::from_u128(request_id),
-        message_id: Uuid::from_u128(request_id + 1),
     }
 }
 
@@ -84,7 +83,7 @@ pub(super) fn events() -> Vec<Event> {
         Event::PublishRefused { transaction, error: "the user is not enabled".into() },
         Event::CommitIntended { transaction, fingerprint },
         Event::Committed { transaction, fingerprint },
-        Event::Proved { device, transaction: Some(transaction), fingerprint, user },
+        Event::Proved { device, transaction: Some(transaction), fingerprint, user: user.clone() },
         Event::Aborted { transaction, reason: "the operator asked for it".into() },
         Event::JobEnded {
             outcome: Outcome::Done,
@@ -101,5 +100,11 @@ pub(super) fn events() -> Vec<Event> {
         },
         Event::Orphaned { transaction, fingerprint: None, reason: "its answer was lost".into() },
         Event::JobResumed { tool: "0.1.0".into(), slot: None },
+        Event::Endorsed {
+            device,
+            user,
+            fingerprint: Fingerprint::of(b"an old certificate"),
+            expires: datetime!(2026-11-22 21:15 UTC),
+        },
     ]
 }

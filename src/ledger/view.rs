@@ -246,6 +246,7 @@ impl TransactionView {
             | Event::IdentityReplaceIntended { .. }
             | Event::ClockSet { .. }
             | Event::ServerJudged { .. }
+            | Event::Endorsed { .. }
             | Event::TicketIssued { .. }
             | Event::JobEnded { .. }
             | Event::Other { .. } => self.phase,

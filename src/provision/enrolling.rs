@@ -16,20 +16,26 @@ use time::macros::format_description;
 use uuid::Uuid;
 
 impl<O: Operator> Story<'_, O> {
-    pub(super) async fn sign_in<E: Enrolment>(
+    pub(super) async fn sign_in<D: Driver, E: Enrolment>(
         &mut self,
-        planned: &Planned,
+        planned: &mut Planned,
+        consent: &mut Consent,
+        phone: &mut D,
         service: &mut E,
     ) -> Result<(SignIn, Ticket), ProvisionError> {
         let host = planned.secret_goes_to().to_owned();
-        let credential = self.operator.credential(&host, &self.job.user).await;
+        let credential = match self.signs_for_itself() {
+            true => self.endorsed(planned, consent, phone, service).await,
+            false => self.operator.credential(&host, &self.job.user).await.map_err(Into::into),
+        };
         self.stop_here()?;
         let credential = credential?;
         let started = self.began(Stage::SignIn, "the web ticket");
         let ticket = self.until_stopped(service.sign_in(&self.job.user, &credential)).await??;
         let (user, expires) = (ticket.user().clone(), ticket.expires());
         self.record.write(ledger::Event::TicketIssued { user, expires, server: Some(host) }).await?;
-        self.done(Stage::SignIn, format!("ticket for {} until {}", ticket.user(), minute(expires)), started);
+        let without = if self.signs_for_itself() { "no password: the phone signs for itself; " } else { "" };
+        self.done(Stage::SignIn, format!("{without}ticket for {} until {}", ticket.user(), minute(expires)), started);
         Ok((credential, ticket))
     }
 

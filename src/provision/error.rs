@@ -4,7 +4,7 @@ use super::event::NoAnswer;
 use super::outcome::StoreTry;
 use crate::credential::{ReadError, Refusal, SipAddress, Unremedied};
 use crate::ledger::{JobNumber, LedgerError};
-use crate::phone::{PhoneError, Remedyable};
+use crate::phone::{PhoneError, Remedyable, SIGN_IN_WITH_A_PASSWORD};
 use crate::service::ServiceError;
 use crate::service::ocauth::ErrorClass;
 
@@ -100,6 +100,12 @@ pub enum ProvisionError {
         /// What the service takes.
         service: String,
     },
+    /// The phone cannot sign in for its user, or the service does not take it.
+    #[error("this phone cannot be renewed without a password: {why}")]
+    NotRenewable {
+        /// Why.
+        why: String,
+    },
     /// A person said no.
     #[error("{what} was declined")]
     Declined {
@@ -153,9 +159,11 @@ impl ProvisionError {
                 ErrorClass::NeedsPerson => Remedyable::Person,
             },
             Self::Policy { .. } => Remedyable::Policy,
-            Self::NoAnswer(_) | Self::Declined { .. } | Self::NeedsPerson { .. } | Self::OtherPending { .. } => {
-                Remedyable::Person
-            }
+            Self::NoAnswer(_)
+            | Self::NotRenewable { .. }
+            | Self::Declined { .. }
+            | Self::NeedsPerson { .. }
+            | Self::OtherPending { .. } => Remedyable::Person,
             Self::Stopped | Self::StoreUnavailable { .. } | Self::Ledger(LedgerError::Busy { .. }) => {
                 Remedyable::Temporary
             }
@@ -198,6 +206,7 @@ impl ProvisionError {
             }
             Self::NoRoom { .. } => "remove installed certificates at the phone and repeat".into(),
             Self::NoCommonKey { .. } => "update the phone's firmware".into(),
+            Self::NotRenewable { .. } => SIGN_IN_WITH_A_PASSWORD.into(),
             Self::Declined { .. } => "nothing was changed; repeat when it is right".into(),
             Self::NeedsPerson { option, .. } => format!("repeat with {option}, or at a terminal"),
             Self::Policy { next, .. } => next.clone(),

@@ -13,7 +13,7 @@ use uuid::Uuid;
 pub struct Job {
     /// The user.
     pub user: SipAddress,
-    /// How the user signs in.
+    /// How the user signs in. By its certificate a phone is always renewed: nothing else needs its signature.
     pub sign_in: SignInWay,
     /// Say what would be done, and do nothing.
     pub dry_run: bool,

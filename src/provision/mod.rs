@@ -12,6 +12,7 @@ mod meeting;
 mod outcome;
 mod planning;
 mod publishing;
+mod renewing;
 mod resume;
 mod story;
 mod trust;

@@ -188,7 +188,6 @@ impl<O: Operator> Story<'_, O> {
             device: ready.planned.met.identity.device,
             signing_request: ready.request.der().to_vec(),
             request_id: Uuid::new_v4(),
-            message_id: Uuid::new_v4(),
         })
     }
 }

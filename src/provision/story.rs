@@ -122,7 +122,7 @@ impl<'a, O: Operator> Story<'a, O> {
     ) -> Result<Ended, ProvisionError> {
         let met = self.meet(phone).await?;
         self.stop_here()?;
-        let planned = self.plan(met, phone, service).await?;
+        let mut planned = self.plan(met, phone, service).await?;
         if self.job.dry_run {
             return Ok(Ended::Planned(Box::new(self.plan_of(&planned))));
         }
@@ -133,13 +133,13 @@ impl<'a, O: Operator> Story<'a, O> {
         }
         self.operator.event(Event::Plan(Box::new(self.plan_of(&planned))));
         self.agree_to_replace(&planned.met).await?;
-        let consent = self.ask_consent(&planned).await?;
+        let mut consent = self.ask_consent(&planned).await?;
         self.stop_here()?;
 
         // What an earlier job published needs no ticket.
         let signed_in = match planned.transaction.published {
             Some(_) => None,
-            None => Some(self.sign_in(&planned, service).await?),
+            None => Some(self.sign_in(&mut planned, &mut consent, phone, service).await?),
         };
         let ready = self.prepare(planned, consent, service.clock_offset_seconds(), phone).await?;
         if self.stop.is_asked() && !self.rolls_on {

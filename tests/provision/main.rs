@@ -5,6 +5,7 @@ mod bench;
 mod cuts;
 mod http_cuts;
 mod promises;
+mod renewing;
 mod resuming;
 mod store;
 mod unfinished;
