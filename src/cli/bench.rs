@@ -63,7 +63,7 @@ pub(crate) struct PhoneArgs {
 }
 
 /// Which pool is meant.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Clone)]
 pub(crate) struct PoolArgs {
     /// Configured pool [env: TETHERCERT_POOL] [default: the one that serves the user's SIP domain, else the only one]
     ///
@@ -78,7 +78,7 @@ pub(crate) struct PoolArgs {
 }
 
 /// How a pool is reached.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Clone)]
 pub(crate) struct PoolOptions {
     /// Certificate provisioning service of the pool [env: TETHERCERT_CERTPROV_URL]
     ///

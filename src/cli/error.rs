@@ -45,6 +45,9 @@ pub(crate) enum CliError {
     /// A file with a secret, or a secret that nobody gave.
     #[error(transparent)]
     Secret(#[from] NoAnswer),
+    /// The phone of a job that was to be resumed.
+    #[error("the phone {serial} ({model}) is not plugged in")]
+    PhoneMissing { serial: String, model: String },
     #[error("the lab could not be started")]
     Lab(#[source] io::Error),
     #[error("signals of the system cannot be received")]
@@ -80,6 +83,7 @@ impl CliError {
             Self::Profile(error) => error.next_step().to_owned(),
             Self::Trust(error) => error.next_step().to_owned(),
             Self::Secret(error) => error.next_step(),
+            Self::PhoneMissing { .. } => "plug it in and repeat; its job waits".into(),
             Self::Lab(_) => "free some ports and some room in the temporary folder, then repeat".into(),
             Self::Signals(_) => "repeat; without signals a job could not be stopped at a safe point".into(),
         }
@@ -103,6 +107,7 @@ impl CliError {
             },
             Self::Secret(NoAnswer::Nobody { .. }) => Exit::NeedsPerson,
             Self::Refused { .. } => Exit::Refused,
+            Self::PhoneMissing { .. } => Exit::NotFound,
             Self::NeedsPerson { .. } => Exit::NeedsPerson,
             Self::Job(error) => error.remedyable().into(),
             Self::Usb(error) => match error {

@@ -36,6 +36,8 @@ pub(crate) struct Who {
     pub(crate) user: Option<Setting<SipAddress>>,
     pub(crate) auth: Option<Setting<String>>,
     pub(crate) login: Option<Setting<String>>,
+    pub(crate) publish_tries: Option<Setting<u32>>,
+    pub(crate) publish_wait_seconds: Option<Setting<u64>>,
     /// The pool's address, when a person was asked for it.
     pub(crate) certprov_url: Option<Setting<String>>,
 }
@@ -171,9 +173,12 @@ impl PoolSettings {
             user: who.user,
             profile: Setting::of_option("--profile", at.profile.clone())
                 .or_else(|| pool.and_then(|pool| pool.setting("profile", pool.profile()))),
-            publish_tries: file.and_then(|(pool, file)| pool.setting("publish_tries", file.publish_tries)),
-            publish_wait_seconds: file
-                .and_then(|(pool, file)| pool.setting("publish_wait_seconds", file.publish_wait_seconds)),
+            publish_tries: who
+                .publish_tries
+                .or_else(|| file.and_then(|(pool, file)| pool.setting("publish_tries", file.publish_tries))),
+            publish_wait_seconds: who.publish_wait_seconds.or_else(|| {
+                file.and_then(|(pool, file)| pool.setting("publish_wait_seconds", file.publish_wait_seconds))
+            }),
             choice,
         })
     }
@@ -202,8 +207,8 @@ impl PoolSettings {
             login: who.login,
             user: who.user,
             profile: None,
-            publish_tries: None,
-            publish_wait_seconds: None,
+            publish_tries: who.publish_tries,
+            publish_wait_seconds: who.publish_wait_seconds,
         })
     }
 
