@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
+use tethercert::lab::faults::Fault;
 use tethercert::lab::{Lab, LabOptions};
 use tethercert::ledger;
 use tethercert::phone::definition::Definitions;
@@ -40,6 +41,9 @@ pub(crate) struct BusArgs {
     /// Use a lab inside this command: virtual phones and Web Services on loopback, nothing real
     #[arg(long, help_heading = "Phone")]
     pub(crate) lab: bool,
+    /// Fault to switch on in that lab; may be repeated; `lab --fault help` lists them
+    #[arg(long, help_heading = "Phone", value_name = "NAME[=VALUE]", requires = "lab")]
+    pub(crate) fault: Vec<Fault>,
 }
 
 /// Which phone is meant.
@@ -156,7 +160,10 @@ impl Bench {
             refuse_in_lab(bus.usbip.is_some(), "--usbip")?;
         }
         let lab = match bus.lab {
-            true => Some(Lab::start(&LabOptions::default()).await.map_err(CliError::Lab)?),
+            true => {
+                let options = LabOptions { faults: bus.fault.clone(), ..LabOptions::default() };
+                Some(Lab::start(&options).await.map_err(CliError::Lab)?)
+            }
             false => None,
         };
         let definitions = definitions(bus, lab.as_ref())?;

@@ -245,6 +245,7 @@ impl Operator for Console {
                 self.screen.start_spinner(format!("{}/{} {step}: {waiting}", step.number(), Stage::ALL.len()));
             }
             Event::StepDone(done) => self.step(done),
+            Event::StoreWait { .. } => {}
             Event::Notice { text } => self.screen.line("note", text),
         }
     }

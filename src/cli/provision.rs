@@ -166,6 +166,10 @@ async fn job(args: &Args, screen: &Screen) -> Result<Exit, CliError> {
         },
         slot: found.slot().to_string(),
         lab: chosen.lab,
+        publish_tries: 4,
+        publish_wait: std::time::Duration::from_secs(30),
+        jitter: tethercert::provision::Jitter::random(),
+        terms: None,
     };
     let mut service = chosen.pool.enrolment();
     let mut console = Console::new(screen.clone(), stop.clone(), answers, lab_user);

@@ -11,13 +11,16 @@ mod job;
 mod meeting;
 mod outcome;
 mod planning;
+mod publishing;
 mod renewing;
+mod resume;
 mod story;
 mod trust;
 
 pub use checkup::{Checkup, Proof, ServerJudged, check_up};
 pub use error::ProvisionError;
 pub use event::{Answer, Event, NoAnswer, Operator, PhoneSeen, PoolSeen, Stage, StepDone};
-pub use job::{Job, Stop};
-pub use outcome::{Failure, Outcome, Plan, Receipt, Verified};
+pub use job::{Jitter, Job, Stop};
+pub use outcome::{Failure, Outcome, Plan, Publishing, Receipt, StoreTry, Verified};
+pub use resume::{Settled, is_phone, resume, settle};
 pub use story::provision;

@@ -261,7 +261,8 @@ impl<O: Operator> Story<'_, O> {
         let nothing = Remedy { anchors: Vec::new(), intermediates: Vec::new(), path: Vec::new() };
         let verified = expected.verify(&possession, &read_back, &nothing)?;
         let pending = planned.met.newest.as_ref().filter(|known| known.phase.is_pending());
-        self.proved(planned, pending.map(|known| known.id), &verified, started).await?;
+        let pending = pending.map(|known| known.id);
+        self.proved(planned.met.identity.device, pending, &verified, started).await?;
         Ok(Some(verified))
     }
 

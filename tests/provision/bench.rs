@@ -3,6 +3,7 @@
 pub use crate::answers::Answers;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tethercert::credential::{Fingerprint, SipAddress};
 use tethercert::lab::phone::{Clock, StoredIdentity, StoredKey, VirtualPhone};
 use tethercert::lab::{Lab, LabOptions};
@@ -10,7 +11,7 @@ use tethercert::ledger::Ledger;
 use tethercert::phone::definition::Definitions;
 use tethercert::phone::tether::HostKey;
 use tethercert::phone::{Finder, Parting, Phone, PhoneError};
-use tethercert::provision::{Job, Outcome, ProvisionError, Receipt, Stage, Stop, provision};
+use tethercert::provision::{Jitter, Job, Outcome, ProvisionError, Receipt, Stage, Stop, provision};
 use tethercert::service::SignInWay;
 use tethercert::service::ocauth::{OcAuth, PinProfile, Pool, RefusedCredentials, Settings};
 use tethercert::tls::{Resolve, Trust};
@@ -83,6 +84,10 @@ impl Bench {
             parting: Parting::Leave,
             slot: PORT.into(),
             lab: true,
+            publish_tries: 1,
+            publish_wait: Duration::ZERO,
+            jitter: Jitter::seeded(1),
+            terms: None,
         }
     }
 

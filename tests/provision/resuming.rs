@@ -245,7 +245,7 @@ async fn a_refused_publication_is_written_down_as_refused_whatever_was_before_it
     bench.lab.web().faults().store_unavailable = 1;
     unknown(bench.run(&bench.job(), &mut bench.answers()).await);
     let records = bench.ledger.events(Filter::default()).await.unwrap();
-    assert!(records.iter().any(|record| matches!(record.event, ledger::Event::PublishRefused { .. })));
+    assert!(records.iter().any(|record| matches!(record.event, ledger::Event::StoreUnavailable { .. })));
     bench.done().await;
 }
 

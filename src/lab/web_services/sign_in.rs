@@ -15,20 +15,26 @@ const PIN_TRIES: u32 = 10;
 
 impl Service {
     pub(super) fn windows_at(&self, path: &str) -> bool {
-        match self.settings.windows {
+        match self.settings().windows {
             WindowsAuth::Negotiate | WindowsAuth::OnlyNtlmOffered => path.eq_ignore_ascii_case(super::STS),
             WindowsAuth::NtlmPort => path.eq_ignore_ascii_case(super::STS_NTLM),
             WindowsAuth::Off => false,
         }
     }
 
-    pub(super) fn ntlm_ticket(&self, connection: &Connection, call: &Call, entry: &mut Request) -> Answer {
+    /// One leg of the handshake; `None` to hang up.
+    pub(super) fn ntlm_ticket(&self, connection: &Connection, call: &Call, entry: &mut Request) -> Option<Answer> {
         let mut handshake = locked(&connection.handshake);
         let user = match (&call.authorization, &*handshake) {
             (None, Handshake::Done(user)) => *user,
-            (None, _) => return self.unauthorised(),
+            (None, _) => return Some(self.unauthorised()),
+            (Some(_), Handshake::Challenged(_)) if strikes(&mut self.faults().ntlm_moved) => {
+                *handshake = Handshake::Idle;
+                return Some(refuse(entry, "moved to another front end", self.unauthorised()));
+            }
             (Some(header), _) => match handshake.step(header, &self.users) {
-                Step::Challenge(token) => return Answer::empty(401).with("www-authenticate", token),
+                Step::Challenge(_) if strikes(&mut self.faults().ntlm_hang_up) => return None,
+                Step::Challenge(token) => return Some(Answer::empty(401).with("www-authenticate", token)),
                 Step::Welcome(user) => {
                     entry.credential = Some(Credential::Ntlm);
                     user
@@ -36,22 +42,27 @@ impl Service {
                 Step::Refused(user, why) => {
                     entry.user = user.map(|user| self.users[user].sip.clone());
                     entry.credential = user.map(|_| Credential::Ntlm);
-                    return refuse(entry, why, self.unauthorised());
+                    return Some(refuse(entry, why, self.unauthorised()));
                 }
             },
         };
+        if strikes(&mut self.faults().password_refused) {
+            *handshake = Handshake::Idle;
+            entry.user = Some(self.users[user].sip.clone());
+            return Some(refuse(entry, "switched to wrong", self.unauthorised()));
+        }
         drop(handshake);
         let internal = "Internal error while processing Integrated Windows authentication or authorization.";
         if strikes(&mut self.faults().sign_in_broken) {
             entry.user = Some(self.users[user].sip.clone());
-            return diagnosed(500, 28001, internal);
+            return Some(diagnosed(500, 28001, internal));
         }
-        self.ticket(user, call, entry)
+        Some(self.ticket(user, call, entry))
     }
 
     fn unauthorised(&self) -> Answer {
         let answer = Answer::empty(401);
-        match self.settings.windows {
+        match self.settings().windows {
             WindowsAuth::Negotiate => answer.with("www-authenticate", "Negotiate").with("www-authenticate", "NTLM"),
             _ => answer.with("www-authenticate", "NTLM"),
         }
@@ -69,10 +80,12 @@ impl Service {
         entry.user = right.or(owners.first().copied()).map(|i| self.users[i].sip.clone());
         let mut wrong = locked(&self.wrong_pins);
         let tries = |wrong: &HashMap<SipAddress, u32>, i: usize| wrong.get(&self.users[i].sip).copied().unwrap_or(0);
-        if right.or(owners.first().copied()).is_some_and(|i| tries(&wrong, i) >= PIN_TRIES) {
+        if right.or(owners.first().copied()).is_some_and(|i| tries(&wrong, i) >= PIN_TRIES) || self.faults().pin_locked
+        {
             entry.refusal = Some("the PIN is locked".to_owned());
             return faulted(99002, "The PIN is locked.");
         }
+        let right = right.filter(|_| !strikes(&mut self.faults().pin_refused));
         let Some(user) = right else {
             for i in owners {
                 *wrong.entry(self.users[i].sip.clone()).or_default() += 1;
@@ -108,8 +121,8 @@ impl Service {
             let faults = self.faults();
             (faults.now(), faults.spelling())
         };
-        let times = (now, now + self.settings.ticket_life);
-        let (id, ticket, answer) = web_ticket::issue(&request, (index, user), times, &spelling);
+        let times = (now, now + self.settings().ticket_life);
+        let (id, ticket, answer) = web_ticket::issue(&request, (index, user), entry.server, times, &spelling);
         locked(&self.tickets).insert(id, ticket);
         self.count(|counters| counters.tickets += 1);
         Answer::xml(200, answer)

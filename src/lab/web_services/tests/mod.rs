@@ -4,6 +4,7 @@ mod client;
 mod faults;
 mod refusals;
 mod sign_in;
+mod store;
 
 use super::Kind;
 use crate::credential::KeyKind;
