@@ -13,7 +13,7 @@ use tethercert::ledger;
 use tethercert::phone::definition::Definitions;
 use tethercert::phone::tether::HostKey;
 use tethercert::phone::{Finder, Found, PhoneError};
-use tethercert::service::ocauth::{PinProfile, Pool, Settings};
+use tethercert::service::ocauth::{Pool, Profile, Settings};
 use tethercert::tls::{Resolve, Trust};
 use tethercert::usb::{Selector, Usb, UsbIpHost};
 use url::{Host, Url};
@@ -76,6 +76,9 @@ pub(crate) struct PoolArgs {
     /// Let this host receive credentials though it is outside the user's SIP domain; may be repeated
     #[arg(long, help_heading = "Pool", value_name = "HOST")]
     pub(crate) allow_host: Vec<String>,
+    /// File with what is not public about the pool: without one no PIN is sent to it
+    #[arg(long, help_heading = "Pool", value_name = "FILE")]
+    pub(crate) profile: Option<PathBuf>,
 }
 
 /// `HOST:PORT:ADDRESS`; an address with a port of its own leads there.
@@ -201,6 +204,7 @@ impl Bench {
             refuse_in_lab(!args.trust_anchor.is_empty(), "--trust-anchor")?;
             refuse_in_lab(!args.resolve.is_empty(), "--resolve")?;
             refuse_in_lab(!args.allow_host.is_empty(), "--allow-host")?;
+            refuse_in_lab(args.profile.is_some(), "--profile")?;
             return lab_pool(lab).map(Some);
         }
         let Some(url) = args.certprov_url.clone().or_else(configured_pool) else { return Ok(None) };
@@ -211,8 +215,11 @@ impl Bench {
         let mut settings = Settings::new(url, trust);
         settings.resolve = resolve;
         settings.allowed_hosts.clone_from(&args.allow_host);
-        // A PIN goes only where both ends of the wire are a lab's.
-        settings.pin_profile = if lab && self.lab_phones { PinProfile::Lab } else { PinProfile::Unknown };
+        // Without a file a PIN goes only where both ends of the wire are a lab's.
+        settings.profile = match &args.profile {
+            Some(file) => Some(Profile::from_file(file)?),
+            None => (lab && self.lab_phones).then(Profile::lab),
+        };
         ChosenPool::new(settings, lab).map(Some)
     }
 }
@@ -237,7 +244,7 @@ fn lab_pool(lab: &Lab) -> Result<ChosenPool, CliError> {
     trust.add_file(&lab.ready().trust_anchor)?;
     let mut settings = Settings::new(url, trust);
     settings.resolve.push(Resolve { host: LAB_HOST.to_owned(), port: address.port(), address });
-    settings.pin_profile = PinProfile::Lab;
+    settings.profile = Some(Profile::lab());
     ChosenPool::new(settings, true)
 }
 

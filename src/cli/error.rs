@@ -7,7 +7,7 @@ use tethercert::phone::PhoneError;
 use tethercert::phone::definition::DefinitionError;
 use tethercert::phone::tether::HostKeyError;
 use tethercert::provision::{NoAnswer, ProvisionError};
-use tethercert::service::ocauth::PoolError;
+use tethercert::service::ocauth::{PoolError, ProfileError};
 use tethercert::tls::TrustError;
 use tethercert::usb::UsbError;
 
@@ -32,6 +32,8 @@ pub(crate) enum CliError {
     Definition(#[from] DefinitionError),
     #[error(transparent)]
     Pool(#[from] PoolError),
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// A file with a secret, or a secret that nobody gave.
@@ -68,6 +70,7 @@ impl CliError {
             Self::HostKey(error) => error.next_step().to_owned(),
             Self::Definition(error) => error.next_step().to_owned(),
             Self::Pool(error) => error.next_step().to_owned(),
+            Self::Profile(error) => error.next_step().to_owned(),
             Self::Trust(error) => error.next_step().to_owned(),
             Self::Secret(error) => error.next_step(),
             Self::Lab(_) => "free some ports and some room in the temporary folder, then repeat".into(),
@@ -78,7 +81,7 @@ impl CliError {
     /// The exit code that goes with it.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Usage { .. } | Self::Definition(_) | Self::Pool(_) | Self::Trust(_) => Exit::Usage,
+            Self::Usage { .. } | Self::Definition(_) | Self::Pool(_) | Self::Profile(_) | Self::Trust(_) => Exit::Usage,
             Self::Secret(NoAnswer::Unreadable { .. } | NoAnswer::Empty { .. }) => Exit::Usage,
             Self::Secret(NoAnswer::Nobody { .. }) => Exit::NeedsPerson,
             Self::Refused { .. } => Exit::Refused,

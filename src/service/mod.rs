@@ -4,6 +4,7 @@ pub mod ocauth;
 
 use crate::credential::{KeyKind, SipAddress};
 use secrecy::SecretString;
+use std::fmt;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -64,6 +65,18 @@ pub enum SignInWay {
     Certificate,
     /// Windows credentials, readable to the server.
     Basic,
+}
+
+impl fmt::Display for SignInWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ntlm => "NTLM authentication",
+            Self::Negotiate => "Negotiate authentication",
+            Self::Pin => "PIN authentication",
+            Self::Certificate => "certificate authentication",
+            Self::Basic => "Basic authentication",
+        })
+    }
 }
 
 /// How the user signs in. No secret ever crosses the cable.

@@ -19,6 +19,7 @@ mod service;
 mod shears;
 mod sign_in;
 mod soap;
+mod spnego;
 mod store;
 #[cfg(test)]
 mod tests;

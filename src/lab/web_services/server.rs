@@ -50,7 +50,8 @@ async fn serve_https(listener: TcpListener, service: Arc<Service>) {
             let Ok(tls) = TlsAcceptor::from(service.tls()).accept(stream).await else { return };
             service.count(|counters| counters.connections += 1);
             let (stream, shears) = Sheared::new(tls);
-            let connection = Arc::new(Connection { number, handshake: Mutex::new(Handshake::default()), shears });
+            let (end_point, handshake) = (service.end_point(), Mutex::new(Handshake::default()));
+            let connection = Arc::new(Connection { number, handshake, end_point, shears });
             let answer =
                 hyper::service::service_fn(|request| answer(Arc::clone(&service), Arc::clone(&connection), request));
             let mut http = hyper::server::conn::http1::Builder::new();

@@ -3,7 +3,7 @@
 use super::answer::{AFFINITY, Answer, Call, http_date, refuse};
 use super::faults::{Faults, Settings, strikes};
 use super::front_end::{Ailment, FrontEnd};
-use super::ntlm::Handshake;
+use super::ntlm::{Handshake, end_point};
 use super::record::{Counters, Kind, Request};
 use super::shears::Shears;
 use super::store::Store;
@@ -25,6 +25,8 @@ use uuid::Uuid;
 pub(super) struct Connection {
     pub(super) number: u64,
     pub(super) handshake: Mutex<Handshake>,
+    /// The channel binding of the server's certificate.
+    pub(super) end_point: Vec<u8>,
     pub(super) shears: Shears,
 }
 
@@ -44,6 +46,7 @@ pub(super) struct Service {
 
 struct Shown {
     faults: ServerFaults,
+    end_point: Vec<u8>,
     tls: Arc<rustls::ServerConfig>,
     issuing: Bytes,
 }
@@ -77,6 +80,10 @@ impl Service {
 
     pub(super) fn tls(&self) -> Arc<rustls::ServerConfig> {
         Arc::clone(&locked(&self.shown).tls)
+    }
+
+    pub(super) fn end_point(&self) -> Vec<u8> {
+        locked(&self.shown).end_point.clone()
     }
 
     pub(super) fn faults(&self) -> MutexGuard<'_, Faults> {
@@ -209,6 +216,7 @@ impl Service {
 
 fn shown(pki: &Pki, faults: &ServerFaults, issuer_url: &str) -> io::Result<Shown> {
     let identity = pki.server(faults, issuer_url);
+    let end_point = identity.presented.first().map(|server| end_point(server)).unwrap_or_default();
     let chain = identity.presented.into_iter().map(CertificateDer::from).collect();
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(identity.key.to_vec()));
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -217,7 +225,7 @@ fn shown(pki: &Pki, faults: &ServerFaults, issuer_url: &str) -> io::Result<Shown
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
         .map_err(io::Error::other)?;
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Shown { faults: faults.clone(), tls: Arc::new(tls), issuing: identity.issuing.into() })
+    Ok(Shown { faults: faults.clone(), end_point, tls: Arc::new(tls), issuing: identity.issuing.into() })
 }
 
 /// Counts one use of a fault that hits n requests of one kind.

@@ -1,17 +1,28 @@
 //! The web ticket service's ports: who may sign in, and how often one may be wrong.
 
 use super::answer::{Answer, Call, diagnosed, faulted, malformed, refuse};
-use super::faults::{WindowsAuth, strikes};
-use super::ntlm::{Handshake, Step};
+use super::faults::{Settings, WindowsAuth, strikes};
+use super::ntlm::{Handshake, Rules, Step};
 use super::record::{Credential, Request};
 use super::service::{Connection, Service, locked};
 use super::soap;
 use super::web_ticket::{self, TicketRequest};
 use crate::credential::SipAddress;
+use secrecy::SecretString;
 use std::collections::HashMap;
+use zeroize::Zeroizing;
 
 /// Wrong PINs until it is locked, for all that a lab lives. A real pool counts 10 of 4 digits, 25 of more, in an hour.
 const PIN_TRIES: u32 = 10;
+
+/// Name and password of a Basic header (RFC 7617).
+fn basic(authorization: &str) -> Option<(String, SecretString)> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Basic").then_some(())?;
+    let text = Zeroizing::new(String::from_utf8(soap::unbase64(token)?).ok()?);
+    let (login, password) = text.split_once(':')?;
+    Some((login.to_owned(), password.into()))
+}
 
 impl Service {
     pub(super) fn windows_at(&self, path: &str) -> bool {
@@ -24,19 +35,26 @@ impl Service {
 
     /// One leg of the handshake; `None` to hang up.
     pub(super) fn ntlm_ticket(&self, connection: &Connection, call: &Call, entry: &mut Request) -> Option<Answer> {
+        let settings = self.settings().clone();
+        if let Some(header) = call.authorization.as_deref().and_then(|header| basic(header).filter(|_| settings.basic))
+        {
+            return Some(self.basic_ticket(&header, call, entry));
+        }
         let mut handshake = locked(&connection.handshake);
+        let mut last = None;
         let user = match (&call.authorization, &*handshake) {
             (None, Handshake::Done(user)) => *user,
             (None, _) => return Some(self.unauthorised()),
-            (Some(_), Handshake::Challenged(_)) if strikes(&mut self.faults().ntlm_moved) => {
+            (Some(_), Handshake::Challenged(..)) if strikes(&mut self.faults().ntlm_moved) => {
                 *handshake = Handshake::Idle;
                 return Some(refuse(entry, "moved to another front end", self.unauthorised()));
             }
-            (Some(header), _) => match handshake.step(header, &self.users) {
+            (Some(header), _) => match handshake.step(header, &self.rules(&settings, connection)) {
                 Step::Challenge(_) if strikes(&mut self.faults().ntlm_hang_up) => return None,
                 Step::Challenge(token) => return Some(Answer::empty(401).with("www-authenticate", token)),
-                Step::Welcome(user) => {
+                Step::Welcome(user, token) => {
                     entry.credential = Some(Credential::Ntlm);
+                    last = token;
                     user
                 }
                 Step::Refused(user, why) => {
@@ -57,15 +75,44 @@ impl Service {
             entry.user = Some(self.users[user].sip.clone());
             return Some(diagnosed(500, 28001, internal));
         }
-        Some(self.ticket(user, call, entry))
+        let answer = self.ticket(user, call, entry);
+        Some(match last {
+            Some(token) => answer.with("www-authenticate", token),
+            None => answer,
+        })
+    }
+
+    fn rules<'a>(&'a self, settings: &Settings, connection: &'a Connection) -> Rules<'a> {
+        Rules {
+            users: &self.users,
+            negotiate: settings.negotiate,
+            channel_binding: settings.channel_binding,
+            binding: &connection.end_point,
+        }
+    }
+
+    /// A ticket for name and password as they are. Nothing of it stays with the connection.
+    fn basic_ticket(&self, (login, password): &(String, SecretString), call: &Call, entry: &mut Request) -> Answer {
+        let (domain, name) = login.split_once('\\').unwrap_or(("", login));
+        let user = self.users.iter().position(|user| user.is_account(domain, name));
+        let Some(user) = user else { return refuse(entry, "no such user", self.unauthorised()) };
+        entry.user = Some(self.users[user].sip.clone());
+        entry.credential = Some(Credential::Basic);
+        if !self.users[user].has_password(password) || strikes(&mut self.faults().password_refused) {
+            return refuse(entry, "wrong password", self.unauthorised());
+        }
+        self.ticket(user, call, entry)
     }
 
     fn unauthorised(&self) -> Answer {
-        let answer = Answer::empty(401);
-        match self.settings().windows {
-            WindowsAuth::Negotiate => answer.with("www-authenticate", "Negotiate").with("www-authenticate", "NTLM"),
-            _ => answer.with("www-authenticate", "NTLM"),
-        }
+        let settings = self.settings();
+        let schemes: &[&str] = match (settings.windows, settings.basic) {
+            (WindowsAuth::Negotiate, false) => &["Negotiate", "NTLM"],
+            (WindowsAuth::Negotiate, true) => &["Negotiate", "NTLM", "Basic realm=\"contoso.example\""],
+            (_, false) => &["NTLM"],
+            (_, true) => &["NTLM", "Basic realm=\"contoso.example\""],
+        };
+        schemes.iter().fold(Answer::empty(401), |answer, scheme| answer.with("www-authenticate", *scheme))
     }
 
     pub(super) fn pin_ticket(&self, call: &Call, entry: &mut Request) -> Answer {

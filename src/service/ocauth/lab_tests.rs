@@ -8,7 +8,7 @@ use crate::lab::web_services::{
 };
 use crate::tls::{Distrust, Resolve, TlsError, Trust};
 use secrecy::ExposeSecret;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use uuid::Uuid;
 
 const HOST: &str = "web.contoso.example";
@@ -30,7 +30,7 @@ fn pool(lab: &WebServices) -> Pool {
     let mut settings = Settings::new(lab.certprov_url(HOST), trust);
     let port = lab.address().port();
     settings.resolve = vec![Resolve { host: HOST.to_owned(), port, address: lab.address() }];
-    settings.pin_profile = PinProfile::Lab;
+    settings.profile = Some(Profile::lab());
     settings.refused = RefusedCredentials::new();
     Pool::new(settings).unwrap()
 }

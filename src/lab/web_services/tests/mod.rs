@@ -5,6 +5,7 @@ mod faults;
 mod refusals;
 mod sign_in;
 mod store;
+mod windows;
 
 use super::Kind;
 use crate::credential::KeyKind;
