@@ -115,7 +115,7 @@ struct TestLab {
 impl TestLab {
     fn start(phones: u8, change: impl Fn(&mut PhoneMaterial)) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let options = LabOptions { phones: 0, fresh_keys: false, key_delay: Duration::ZERO };
+        let options = LabOptions { phones: 0, fresh_keys: false, ..LabOptions::default() };
         let mut lab = runtime.block_on(Lab::start(&options)).unwrap();
         let inside = runtime.enter();
         for number in 1..=phones {

@@ -19,12 +19,14 @@ mod soap;
 mod store;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tls;
 mod users;
 mod web_ticket;
 
 pub use faults::{CertificateFault, Faults, Settings, WindowsAuth};
 pub use record::{Counters, Credential, Kind, Request};
 pub use store::{Published, Store};
+pub use tls::LabTls;
 pub use users::User;
 
 use super::pki::{Pki, ServerFaults};
@@ -59,12 +61,20 @@ pub struct Options {
     pub settings: Settings,
     /// What is wrong with the server chain.
     pub server_faults: ServerFaults,
+    /// Which TLS is spoken over HTTPS.
+    pub tls: LabTls,
 }
 
 impl Options {
     /// A pool as it comes: default settings, the intermediate left out of the handshake.
     pub fn new(pki: Arc<Pki>, users: Vec<User>) -> Self {
-        Self { pki, users, settings: Settings::default(), server_faults: ServerFaults::default() }
+        Self {
+            pki,
+            users,
+            settings: Settings::default(),
+            server_faults: ServerFaults::default(),
+            tls: LabTls::default(),
+        }
     }
 }
 
