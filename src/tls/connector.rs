@@ -103,7 +103,8 @@ impl Connector {
         alpn: &[&str],
         traffic: &Arc<Traffic>,
     ) -> Result<Stream, TlsError> {
-        let (shaken, distrust) = self.meet(bare(host), port, Purpose::Talk { alpn }, traffic).await?;
+        let host = bare(host);
+        let (shaken, distrust) = self.meet(host, port, Purpose::Talk { alpn }, traffic).await?;
         if let Some(reason) = distrust {
             return Err(TlsError::Untrusted {
                 host: host.to_owned(),
