@@ -2,11 +2,14 @@
 
 use super::error::CliError;
 use super::exit::Exit;
-use super::screen::Screen;
+use super::screen::{Screen, Tone};
 use super::stop::Signals;
 use super::text::{count, dotted};
 use clap::Args as ClapArgs;
+use serde::Serialize;
+use std::str::FromStr;
 use std::time::Duration;
+use tethercert::lab::faults::{Fault, FaultError, Listed};
 use tethercert::lab::{Lab, LabOptions, Ready};
 
 /// Start virtual phones and Web Services on loopback, until Ctrl-C
@@ -21,14 +24,43 @@ pub(crate) struct Args {
     /// How much longer a phone takes to make a key, milliseconds
     #[arg(long, value_name = "MS", default_value_t = 0)]
     key_delay_ms: u32,
+    /// Fault to switch on; may be repeated; `help` lists them
+    ///
+    /// Faults of a phone are the first phone's.
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    fault: Vec<FaultArg>,
+}
+
+/// A fault, or the wish to see them all.
+#[derive(Debug, Clone)]
+enum FaultArg {
+    Help,
+    Fault(Fault),
+}
+
+impl FromStr for FaultArg {
+    type Err = FaultError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "help" { Ok(Self::Help) } else { text.parse().map(Self::Fault) }
+    }
 }
 
 pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
+    let faults = args.fault.iter().map(|fault| match fault {
+        FaultArg::Help => None,
+        FaultArg::Fault(fault) => Some(fault.clone()),
+    });
+    let Some(faults) = faults.collect() else {
+        list(screen);
+        return Ok(Exit::Done);
+    };
     let mut signals = Signals::new()?;
     screen.mark_lab();
     let options = LabOptions {
         phones: args.phones,
         key_delay: Duration::from_millis(args.key_delay_ms.into()),
+        faults,
         ..LabOptions::default()
     };
     let lab = Lab::start(&options).await.map_err(CliError::Lab)?;
@@ -43,6 +75,29 @@ pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
+/// Every fault there is.
+fn list(screen: &Screen) {
+    #[derive(Serialize)]
+    struct Line {
+        group: String,
+        name: &'static str,
+        value: &'static str,
+        says: &'static str,
+    }
+    let mut group = None;
+    for fault in Fault::all() {
+        let Listed { name, value, says, .. } = fault;
+        screen.json("fault", &Line { group: fault.group.to_string(), name, value, says });
+        if group.replace(fault.group) != Some(fault.group) {
+            screen.heading(&fault.group.to_string());
+        }
+        screen.row(&format!("{name}{value}"));
+        screen.columns(Tone::Plain, "    ", says);
+    }
+    screen.blank();
+    screen.row("REQUEST is metadata, ticket (or ntlm, pin, cert), publish, chains or wsdl.");
+}
+
 fn card(lab: &Lab, ready: &Ready, screen: &Screen) {
     let phones = count(ready.phones.len(), "phone");
     let users = count(ready.users.len(), "user");
@@ -52,6 +107,9 @@ fn card(lab: &Lab, ready: &Ready, screen: &Screen) {
     }
     for user in &ready.users {
         screen.line("user", &dotted(&[user.user.to_string(), user.login.clone(), user.phone_number.clone()]));
+    }
+    for fault in lab.faults() {
+        screen.line("fault", &dotted(&[fault.to_string(), fault.says().to_owned()]));
     }
     let Some(user) = ready.users.first() else { return };
     screen.line("next", "in another terminal:");

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand. Only [`screen`] prints.
 
+mod ask;
 mod bench;
 mod error;
 mod exit;
@@ -10,10 +11,13 @@ mod ledger;
 mod list;
 mod operator;
 mod overview;
+mod pool;
 mod provision;
 mod report;
 mod screen;
 mod secret;
+mod settings;
+mod setup;
 mod stop;
 mod text;
 mod verify;
@@ -45,9 +49,12 @@ Exit codes:
   1 failed        4 some failed                  7 temporary: repeat later
   2 usage         5 unknown: repeat the command  8 needs a person
 
-Environment: TETHERCERT_CERTPROV_URL, TETHERCERT_DRIVERS, TETHERCERT_LEDGER and
-TETHERCERT_USBIP stand for their options; TETHERCERT_LOG=debug shows what happens
-underneath; NO_COLOR is honoured.";
+Environment: TETHERCERT_POOL, TETHERCERT_CERTPROV_URL, TETHERCERT_REGISTRAR,
+TETHERCERT_TRUST_ANCHOR, TETHERCERT_TLS, TETHERCERT_PROXY, TETHERCERT_DRIVERS,
+TETHERCERT_LEDGER and TETHERCERT_USBIP stand for their options. An option is stronger,
+and all of them are stronger than a pool's file: --explain tells where each value is
+from. TETHERCERT_CONFIG is the folder of pools and drivers; TETHERCERT_LOG=debug shows
+what happens underneath; NO_COLOR is honoured.";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -56,6 +63,8 @@ enum Command {
     Identify(identify::Args),
     Provision(Box<provision::Args>),
     Verify(verify::Args),
+    Setup(setup::Args),
+    Pool(pool::Args),
     Ledger(ledger::Args),
     Lab(lab::Args),
 }
@@ -72,6 +81,8 @@ impl Cli {
             Some(Command::Identify(args)) => identify::run(args, &screen).await,
             Some(Command::Provision(args)) => Ok(provision::run(*args, &screen).await),
             Some(Command::Verify(args)) => verify::run(args, &screen).await,
+            Some(Command::Setup(args)) => setup::run(args, &screen).await,
+            Some(Command::Pool(args)) => pool::run(args, &screen).await,
             Some(Command::Ledger(args)) => ledger::run(args, &screen).await,
             Some(Command::Lab(args)) => lab::run(args, &screen).await,
         };

@@ -1,5 +1,6 @@
 //! The main job.
 
+use super::ask::Person;
 use super::bench::{Bench, ChosenPool, PhoneArgs, PoolArgs, host_label, ledger_path, refuse_in_lab};
 use super::error::CliError;
 use super::exit::Exit;
@@ -7,6 +8,7 @@ use super::operator::{Answers, Console, SignInAnswer};
 use super::report;
 use super::screen::{Screen, Tone};
 use super::secret;
+use super::settings::{PoolSettings, Who};
 use super::stop::stop_on_signals;
 use clap::{Args as ClapArgs, ValueEnum};
 use secrecy::SecretString;
@@ -17,6 +19,7 @@ use tethercert::lab::Lab;
 use tethercert::lab::web_services::User;
 use tethercert::ledger::Ledger;
 use tethercert::phone::{Driver, Found, Parting, Phone};
+use tethercert::pool::{Origin, Setting};
 use tethercert::provision::{Job, ProvisionError, Stop, provision};
 use tethercert::service::SignInWay;
 
@@ -29,13 +32,13 @@ use tethercert::service::SignInWay;
 /// For scripts: --yes, secrets from files (also /dev/fd/N), --json. The last line is the outcome.
 #[derive(ClapArgs, Debug)]
 pub(crate) struct Args {
-    /// User the phone is for, like alice@contoso.example
-    #[arg(long, help_heading = "User", value_name = "SIP-ADDRESS", required_unless_present = "lab")]
+    /// User the phone is for, like alice@contoso.example [default: asked at the terminal]
+    #[arg(long, help_heading = "User", value_name = "SIP-ADDRESS")]
     user: Option<SipAddress>,
-    /// How the user signs in to the pool
-    #[arg(long, help_heading = "User", value_enum, default_value_t = Auth::Ntlm)]
-    auth: Auth,
-    /// Windows account, like 'CONTOSO\alice' [default: the user's SIP address]
+    /// How the user signs in to the pool [default: as the pool's file says, else ntlm]
+    #[arg(long, help_heading = "User", value_enum)]
+    auth: Option<Auth>,
+    /// Windows account, like 'CONTOSO\alice' [default: by the pool's login_domain, else the user's SIP address]
     #[arg(long, help_heading = "User", value_name = "LOGIN")]
     login: Option<String>,
     /// File whose first line is the user's password [default: asked at the terminal]
@@ -50,9 +53,6 @@ pub(crate) struct Args {
     /// File whose first line is the phone's administrator code, for phones that want it
     #[arg(long, help_heading = "Phone", value_name = "FILE")]
     admin_code_file: Option<PathBuf>,
-    /// Registrar that the phone goes by afterwards
-    #[arg(long, help_heading = "Pool", value_name = "HOST:PORT", value_parser = host_and_port)]
-    registrar: Option<String>,
     /// Answer yes to "is this the phone"; replacing another user takes --replace
     #[arg(long, help_heading = "Decisions")]
     yes: bool,
@@ -87,20 +87,11 @@ pub(crate) struct Args {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Auth {
+pub(crate) enum Auth {
     /// Windows account and password
     Ntlm,
     /// Phone number and PIN; its message is not public, so it goes only to a lab
     Pin,
-}
-
-fn host_and_port(text: &str) -> Result<String, String> {
-    let port =
-        text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
-    match port {
-        Some(1..) => Ok(text.to_owned()),
-        Some(0) | None => Err("write it like sip.contoso.example:5061".to_owned()),
-    }
 }
 
 /// Runs the job. Whatever happens, the last thing said is the outcome.
@@ -122,13 +113,13 @@ async fn job(args: &Args, screen: &Screen) -> Result<Exit, CliError> {
     }
     refuse_real_in_lab(args)?;
     let bench = Bench::for_a_phone(&args.phone, screen).await?;
-    let chosen = bench.pool(&args.pool)?.ok_or_else(no_pool)?;
-    if chosen.lab {
-        screen.mark_lab();
-    }
+    let (user, lab_user) = user(args, bench.lab.as_ref(), screen, &stop).await?;
+    let chosen = pool(&bench, args, &user, screen, &stop).await?;
+    let user = user.value;
     refuse_mixed_worlds(&bench, &chosen)?;
-    let (user, lab_user) = user(args, bench.lab.as_ref())?;
-    let answers = answers(args, &user, &stop).await?;
+    let auth = auth(&chosen.settings)?;
+    let login = login(auth, args, &chosen.settings, screen, &stop).await?;
+    let answers = answers(args, auth, login, &stop).await?;
     let ledger = match &bench.lab {
         Some(_) => Ledger::temporary(&host_label()).await?,
         None => Ledger::open(&ledger_path(args.ledger.as_ref())?, &host_label()).await?,
@@ -139,12 +130,12 @@ async fn job(args: &Args, screen: &Screen) -> Result<Exit, CliError> {
         screen.columns(Tone::Plain, "", "a virtual phone and Web Services inside this command, nothing real");
     }
     let (found, mut phone) = tokio::select! {
-        opened = open(&bench, args) => opened?,
+        opened = open(&bench, args, &stop) => opened?,
         () = stop.asked() => return Err(ProvisionError::Stopped.into()),
     };
     let job = Job {
         user: user.clone(),
-        sign_in: match args.auth {
+        sign_in: match auth {
             Auth::Ntlm => SignInWay::Ntlm,
             Auth::Pin => SignInWay::Pin,
         },
@@ -154,7 +145,7 @@ async fn job(args: &Args, screen: &Screen) -> Result<Exit, CliError> {
         abort_pending: args.abort_pending,
         compare_code: screen.can_ask() && !args.yes && bench.lab.is_none(),
         require_authentic: args.require_authentic,
-        registrar: args.registrar.clone(),
+        registrar: chosen.settings.registrar.as_ref().map(|registrar| registrar.value.to_string()),
         web_services: chosen.url.clone(),
         parting: match (args.sign_in, args.restart) {
             (true, _) => Parting::SignIn,
@@ -179,17 +170,74 @@ async fn job(args: &Args, screen: &Screen) -> Result<Exit, CliError> {
     Ok(exit)
 }
 
-async fn open(bench: &Bench, args: &Args) -> Result<(Found, Phone), CliError> {
-    let found = bench.pick(args.phone.device.as_ref()).await?;
+async fn open(bench: &Bench, args: &Args, stop: &Stop) -> Result<(Found, Phone), CliError> {
+    let found = bench.pick_with_help(args.phone.device.as_ref(), stop).await?;
     let phone = bench.finder.open(&found).await?;
     Ok((found, phone))
 }
 
-fn no_pool() -> CliError {
-    CliError::usage(
-        "the pool is not known, and finding it by DHCP or DNS is not built yet",
-        "give its address: --certprov-url https://web.contoso.example/CertProv/CertProvisioningService.svc",
-    )
+/// The pool that is meant; on a terminal its address is asked for where none is.
+async fn pool(
+    bench: &Bench,
+    args: &Args,
+    user: &Setting<SipAddress>,
+    screen: &Screen,
+    stop: &Stop,
+) -> Result<ChosenPool, CliError> {
+    let auth = args.auth.and_then(|auth| Some(auth.to_possible_value()?.get_name().to_owned()));
+    let who = |certprov_url| Who {
+        certprov_url,
+        user: Some(user.clone()),
+        auth: Setting::of_option("--auth", auth.clone()),
+        login: Setting::of_option("--login", args.login.clone()),
+    };
+    if let Some(chosen) = bench.pool_for(&args.pool, who(None))? {
+        return Ok(chosen);
+    }
+    let no_pool = || {
+        CliError::usage(
+            "no pool is configured, and finding it by DHCP or DNS is not built yet",
+            "set it up once with tethercert setup pool NAME, or give its address: --certprov-url \
+             https://web.contoso.example/CertProv/CertProvisioningService.svc",
+        )
+    };
+    let person = Person::at(screen, stop).ok_or_else(no_pool)?;
+    screen.note("no pool is configured; tethercert setup pool NAME keeps what is asked for here");
+    let address = person.text("address of its certificate provisioning service (https://…):", None).await?;
+    bench.pool_for(&args.pool, who(Some(Setting::new(address, Origin::Asked))))?.ok_or_else(no_pool)
+}
+
+/// How the user signs in.
+fn auth(settings: &PoolSettings) -> Result<Auth, CliError> {
+    let Setting { value, origin } = &settings.auth;
+    Auth::from_str(value, true).map_err(|_| {
+        let ways: Vec<String> = Auth::value_variants()
+            .iter()
+            .filter_map(|way| Some(way.to_possible_value()?.get_name().to_owned()))
+            .collect();
+        CliError::usage(
+            format!("`{value}` ({origin}) is no way to sign in"),
+            format!("write one of: {}", ways.join(", ")),
+        )
+    })
+}
+
+/// The Windows account; on a terminal a guess is proposed.
+async fn login(
+    auth: Auth,
+    args: &Args,
+    settings: &PoolSettings,
+    screen: &Screen,
+    stop: &Stop,
+) -> Result<String, CliError> {
+    let Some(login) = &settings.login else { return Ok(String::new()) };
+    match Person::at(screen, stop) {
+        // A file with the password is a script's.
+        Some(person) if auth == Auth::Ntlm && login.origin == Origin::Default && args.password_file.is_none() => {
+            person.text("Windows account:", Some(&login.value)).await
+        }
+        Some(_) | None => Ok(login.value.clone()),
+    }
 }
 
 /// What reaches for something real, or brings a real secret, has no place in the embedded lab.
@@ -204,8 +252,8 @@ fn refuse_real_in_lab(args: &Args) -> Result<(), CliError> {
     refuse_in_lab(args.pin_file.is_some(), "--pin-file")?;
     refuse_in_lab(args.admin_code_file.is_some(), "--admin-code-file")?;
     // The same for the pool, before a lab is started for nothing.
-    refuse_in_lab(args.pool.certprov_url.is_some(), "--certprov-url")?;
-    refuse_in_lab(!args.pool.trust_anchor.is_empty(), "--trust-anchor")
+    refuse_in_lab(args.pool.at.certprov_url.is_some(), "--certprov-url")?;
+    refuse_in_lab(!args.pool.at.trust_anchor.is_empty(), "--trust-anchor")
 }
 
 /// A lab's anchors and certificates go only to a lab's phone.
@@ -219,9 +267,23 @@ fn refuse_mixed_worlds(bench: &Bench, chosen: &ChosenPool) -> Result<(), CliErro
     ))
 }
 
-fn user(args: &Args, lab: Option<&Lab>) -> Result<(SipAddress, Option<User>), CliError> {
+async fn user(
+    args: &Args,
+    lab: Option<&Lab>,
+    screen: &Screen,
+    stop: &Stop,
+) -> Result<(Setting<SipAddress>, Option<User>), CliError> {
     let Some(lab) = lab else {
-        let user = args.user.clone().ok_or_else(|| CliError::usage("no user is given", "give --user"))?;
+        let user = match (Setting::of_option("--user", args.user.clone()), Person::at(screen, stop)) {
+            (Some(user), _) => user,
+            (None, Some(person)) => {
+                let question = "user the phone is for, like alice@contoso.example:";
+                Setting::new(person.value(question, None).await?, Origin::Asked)
+            }
+            (None, None) => {
+                return Err(CliError::usage("no user is given", "give --user, like --user alice@contoso.example"));
+            }
+        };
         return Ok((user, None));
     };
     let users = lab.web().users();
@@ -233,17 +295,17 @@ fn user(args: &Args, lab: Option<&Lab>) -> Result<(SipAddress, Option<User>), Cl
         let names: Vec<&str> = users.iter().map(|user| user.sip.as_str()).collect();
         CliError::usage("the lab does not know this user", format!("give one of the lab's: {}", names.join(", ")))
     })?;
-    Ok((user.sip.clone(), Some(user)))
+    let origin = if args.user.is_some() { Origin::Option("--user") } else { Origin::Lab };
+    Ok((Setting::new(user.sip.clone(), origin), Some(user)))
 }
 
-async fn answers(args: &Args, user: &SipAddress, stop: &Stop) -> Result<Answers, CliError> {
+async fn answers(args: &Args, auth: Auth, login: String, stop: &Stop) -> Result<Answers, CliError> {
     let read = async |path: &Option<PathBuf>, what: String| match path.clone() {
         Some(path) => secret_from(path, what, stop).await.map(Some),
         None => Ok(None),
     };
-    let sign_in = match args.auth {
+    let sign_in = match auth {
         Auth::Ntlm => {
-            let login = args.login.clone().unwrap_or_else(|| user.to_string());
             let password = read(&args.password_file, format!("the password of {login}")).await?;
             SignInAnswer::Ntlm { login, password }
         }

@@ -14,6 +14,7 @@ mod sip_address;
 #[cfg(test)]
 mod test_ca;
 mod text;
+mod thumbprint;
 mod user_certificate;
 
 pub use certificate::{Certificate, ReadError};
@@ -24,4 +25,5 @@ pub use public_key::{PublicKeyKind, SignatureAlgorithm, SignatureCheck};
 pub use request::{Expected, RequestError, SigningRequest, Unexpected, WriteRequestError, signing_request};
 pub use server_chain::{Culprit, Flaw, PhoneView, Place, Remedy, ServerChain, Unremedied, Verdict};
 pub use sip_address::{ParseSipAddressError, SipAddress};
+pub use thumbprint::{ParseThumbprintError, Thumbprint};
 pub use user_certificate::{Finding, Refusal, UserVerdict, UserView, judge_user_certificate};

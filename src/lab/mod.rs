@@ -1,6 +1,7 @@
 //! The lab: the other end of every wire. Virtual phones behind a USB/IP server, Web Services behind HTTPS, each a peer
 //! that speaks the real protocol and can be made to fail on purpose. It implements none of the program's traits.
 
+pub mod faults;
 pub mod keys;
 pub mod phone;
 pub mod pki;
@@ -8,6 +9,7 @@ pub mod usbip;
 pub mod web_services;
 
 use crate::credential::{Fingerprint, KeyKind, SipAddress};
+use faults::Fault;
 use keys::Keys;
 use phone::{KeyMaker, PhoneMaterial, VirtualPhone};
 use pki::{Maker, Pki};
@@ -33,11 +35,13 @@ pub struct LabOptions {
     pub key_delay: Duration,
     /// Which TLS the Web Services speak.
     pub tls: LabTls,
+    /// What goes wrong from the beginning, in this order.
+    pub faults: Vec<Fault>,
 }
 
 impl Default for LabOptions {
     fn default() -> Self {
-        Self { phones: 1, fresh_keys: true, key_delay: Duration::ZERO, tls: LabTls::default() }
+        Self { phones: 1, fresh_keys: true, key_delay: Duration::ZERO, tls: LabTls::default(), faults: Vec::new() }
     }
 }
 
@@ -49,6 +53,7 @@ pub struct Lab {
     web: WebServices,
     exporter: Exporter,
     phones: Vec<(String, VirtualPhone)>,
+    faults: Vec<Fault>,
     folder: TempDir,
 }
 
@@ -69,6 +74,8 @@ pub struct Ready {
     pub users: Vec<ReadyUser>,
     /// What is plugged in.
     pub phones: Vec<ReadyPhone>,
+    /// What was switched on to go wrong, as `--fault` takes it.
+    pub faults: Vec<String>,
 }
 
 /// A user of the lab.
@@ -126,15 +133,28 @@ impl Lab {
         let root = pki.root_der().to_vec();
         let web = WebServices::start(Options { tls: options.tls, ..Options::new(pki, users.collect()) }).await?;
         let exporter = Exporter::start().await?;
-        let mut lab =
-            Self { keys, maker: Maker::new(), root, web, exporter, phones: Vec::new(), folder: TempDir::new()? };
+        let (phones, faults, folder) = (Vec::new(), Vec::new(), TempDir::new()?);
+        let mut lab = Self { keys, maker: Maker::new(), root, web, exporter, phones, faults, folder };
         lab.write_files()?;
         for number in 1..=options.phones.min(99) {
             let mut material = lab.material(number);
             material.key_delay = options.key_delay;
             lab.plug(material);
         }
+        for fault in &options.faults {
+            lab.apply(fault)?;
+        }
         Ok(lab)
+    }
+
+    /// Switches a fault on. Those of a phone are the first phone's.
+    ///
+    /// # Errors
+    /// TLS refuses the chain that the fault makes.
+    pub fn apply(&mut self, fault: &Fault) -> io::Result<()> {
+        fault.apply(self)?;
+        self.faults.push(fault.clone());
+        Ok(())
     }
 
     /// An Acme Desk 2 with a factory key of the lab's maker.
@@ -166,6 +186,28 @@ impl Lab {
             }
         }
         phone
+    }
+
+    /// What was switched on to go wrong, in that order.
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+
+    /// Plugs a phone in that has the first one's serial number, in the place of the second phone where there is one.
+    pub(in crate::lab) fn plug_twin(&mut self) {
+        let mut twin = self.material(99);
+        twin.serial = self.phone().material().serial;
+        let factory = self.maker.factory(&twin.model, &twin.serial, twin.mac);
+        twin.factory = Some((factory.chain, factory.key));
+        match self.phones.get(1).map(|(bus_id, _)| bus_id.clone()) {
+            Some(bus_id) => drop(self.replace(&bus_id, twin)),
+            None => drop(self.plug(twin)),
+        }
+    }
+
+    /// The roots that an old firmware knows: one that has ended, and one of somebody else.
+    pub(in crate::lab) fn old_roots(&self) -> Vec<Vec<u8>> {
+        pki::old_roots(&self.keys)
     }
 
     /// The phones with their bus ids, in the order they were plugged in.
@@ -239,6 +281,7 @@ impl Lab {
             drivers: self.drivers(),
             users: users.collect(),
             phones: phones.collect(),
+            faults: self.faults.iter().map(Fault::to_string).collect(),
         }
     }
 

@@ -238,6 +238,18 @@ impl UserIssuer {
     }
 }
 
+/// Two roots that vouch for no server of the lab, DER: one ended three years ago, the other is somebody else's.
+pub(in crate::lab) fn old_roots(keys: &Keys) -> Vec<Vec<u8>> {
+    let mut ended = named("Contoso Old Root CA (LAB)");
+    ended.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    ended.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let now = OffsetDateTime::now_utc();
+    (ended.not_before, ended.not_after) = (now - Duration::days(5000), now - Duration::days(1100));
+    let ended = ended.self_signed(&rsa(keys)).expect("an ended root can be written");
+    let other = Authority::root("Fabrikam Root CA (LAB)", rsa(keys));
+    vec![ended.der().to_vec(), other.certificate.der().to_vec()]
+}
+
 /// A maker of phones, `CN=Acme Devices Root (LAB)`, which gives each phone a factory certificate.
 pub struct Maker(Authority);
 

@@ -375,7 +375,6 @@ struct PublicationBody {
     #[serde(with = "base64_der")]
     signing_request: Vec<u8>,
     request_id: Uuid,
-    message_id: Uuid,
 }
 
 impl Standing {
@@ -439,6 +438,19 @@ mod tests {
     fn a_new_field_of_a_known_kind_is_no_error() {
         let body = r#"{"transaction":"000102030405060708090a0b0c0d0e0f","reason":"asked to","by":"admin"}"#;
         assert!(Event::from_parts("aborted", Standing::Claimed, body).is_ok());
+    }
+
+    #[test]
+    fn a_publication_of_an_older_ledger_is_read_without_its_message_id() {
+        let body = r#"{"transaction":"000102030405060708090a0b0c0d0e0f","publication":{"user":"alice@contoso.example",
+            "device":"34d859db-6585-5f91-a3b4-de853c15347d","signing_request":"YSByZXF1ZXN0",
+            "request_id":"00000000-0000-0000-0000-000000000001","message_id":"00000000-0000-0000-0000-000000000002"}}"#;
+        let read = Event::from_parts("publish_intended", Standing::Intended, body).unwrap();
+        let Event::PublishIntended { publication, .. } = read else { panic!("{read:?}") };
+        assert_eq!(
+            (publication.request_id, publication.signing_request.as_slice()),
+            (Uuid::from_u128(1), b"a request".as_slice())
+        );
     }
 
     #[test]

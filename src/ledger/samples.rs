@@ -23,7 +23,6 @@ pub(super) fn publication(request_id: u128) -> Publication {
         device: DEVICE,
         signing_request: b"a request".to_vec(),
         request_id: Uuid::from_u128(request_id),
-        message_id: Uuid::from_u128(request_id + 1),
     }
 }
 

@@ -143,6 +143,12 @@ impl<O: Operator> Story<'_, O> {
         };
         self.done(Stage::Clock, clock, started);
         self.done(Stage::Trust, remedy_text(&planned.remedy), started);
+        if planned.server.are_several() {
+            // The phone judges the Web Services itself; the others are judged here, by what it holds and was given.
+            for judgement in planned.server.judgements_given(&planned.remedy) {
+                self.operator.event(Event::Server(judgement));
+            }
+        }
         Ok(trust)
     }
 
@@ -219,7 +225,6 @@ impl<O: Operator> Story<'_, O> {
             device: ready.planned.met.identity.device,
             signing_request: ready.request.der().to_vec(),
             request_id: Uuid::new_v4(),
-            message_id: Uuid::new_v4(),
         })
     }
 
@@ -279,6 +284,7 @@ impl<O: Operator> Story<'_, O> {
             settings: &ready.trust.settings,
         };
         let verified = expected.verify(&possession, &read_back, &ready.planned.remedy)?;
+        ready.planned.server.suffices(&read_back, &ready.planned.remedy)?;
         self.proved(&ready.planned, Some(ready.planned.transaction.id), &verified, started).await?;
         Ok(verified)
     }

@@ -13,6 +13,7 @@ mod outcome;
 mod planning;
 mod story;
 mod trust;
+mod trust_check;
 
 pub use checkup::{Checkup, Proof, ServerJudged, check_up};
 pub use error::ProvisionError;
@@ -20,3 +21,5 @@ pub use event::{Answer, Event, NoAnswer, Operator, PhoneSeen, PoolSeen, Stage, S
 pub use job::{Job, Stop};
 pub use outcome::{Failure, Outcome, Plan, Receipt, Verified};
 pub use story::provision;
+pub use trust::{ServerJudgement, Standing};
+pub use trust_check::{ServerChecked, TrustChecked, check_trust};

@@ -12,7 +12,7 @@ use tethercert::phone::tether::HostKey;
 use tethercert::phone::{Finder, Parting, Phone, PhoneError};
 use tethercert::provision::{Job, Outcome, ProvisionError, Receipt, Stage, Stop, provision};
 use tethercert::service::SignInWay;
-use tethercert::service::ocauth::{OcAuth, PinProfile, Pool, RefusedCredentials, Settings};
+use tethercert::service::ocauth::{OcAuth, Pool, Profile, RefusedCredentials, Settings};
 use tethercert::tls::{Resolve, Trust};
 use tethercert::usb::Usb;
 
@@ -160,7 +160,7 @@ pub fn pool_settings(lab: &Lab) -> Settings {
     let address: SocketAddr = lab.web().address();
     Settings {
         resolve: vec![Resolve { host: HOST.into(), port: address.port(), address }],
-        pin_profile: PinProfile::Lab,
+        profile: Some(Profile::lab()),
         refused: RefusedCredentials::new(),
         ..Settings::new(lab.web().certprov_url(HOST), trust)
     }

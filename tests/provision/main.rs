@@ -5,3 +5,4 @@ mod bench;
 mod cuts;
 mod promises;
 mod resuming;
+mod trust;

@@ -212,6 +212,14 @@ pub struct Lies {
     pub keeps_an_armed_packet: bool,
     /// Its answers do not decrypt.
     pub garbles_answers: bool,
+    /// Its signing request holds another key than it says it made.
+    pub requests_another_key: bool,
+    /// Its signing request's own signature does not fit.
+    pub signs_request_badly: bool,
+    /// Its power goes in the middle of writing what it commits, once.
+    pub loses_power_at_commit: bool,
+    /// It does not do this operation, by its name in the protocol.
+    pub refuses: Option<&'static str>,
 }
 
 impl VirtualPhone {
@@ -319,6 +327,16 @@ impl VirtualPhone {
     /// Makes it lie from now on.
     pub fn lie(&self, lies: Lies) {
         self.lock().lies = lies;
+    }
+
+    /// How it lies.
+    pub fn lies(&self) -> Lies {
+        self.lock().lies
+    }
+
+    /// Changes what it is made of, as another firmware would: what its flash holds stays, and so does its USB device.
+    pub fn rebuild(&self, change: impl FnOnce(&mut PhoneMaterial)) {
+        change(&mut self.lock().material);
     }
 
     /// What the person at the phone does from now on.

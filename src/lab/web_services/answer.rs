@@ -1,8 +1,9 @@
 //! A request as it was read, and what goes back.
 
-use super::SERVER;
+use super::front_end::FrontEnd;
 use super::record::Request;
 use super::soap;
+use super::trouble::{Route, Trouble};
 use bytes::Bytes;
 use hyper::Method;
 use time::OffsetDateTime;
@@ -41,16 +42,30 @@ pub(super) struct Answer {
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: Bytes,
     pub(super) delay: Option<std::time::Duration>,
+    /// The connection is cut after so many bytes of the answer.
+    pub(super) cut: Option<u64>,
+    trouble: Option<Trouble>,
 }
 
 impl Answer {
     pub(super) fn xml(status: u16, body: String) -> Self {
         let kind = ("content-type", "text/xml; charset=utf-8".to_owned());
-        Self { status, headers: vec![kind], body: body.into(), delay: None }
+        Self { headers: vec![kind], body: body.into(), ..Self::empty(status) }
     }
 
     pub(super) fn empty(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Bytes::new(), delay: None }
+        Self { status, headers: Vec::new(), body: Bytes::new(), delay: None, cut: None, trouble: None }
+    }
+
+    /// Tells what is wrong, in the name of this server.
+    pub(super) fn told(self, by: FrontEnd) -> Self {
+        let Some(trouble) = &self.trouble else { return self };
+        let (status, header, body) = trouble.told(by);
+        let answer = body.map_or_else(|| Self::empty(status), |body| Self::xml(status, body));
+        match header {
+            Some(header) => answer.with("x-ms-diagnostics", header),
+            None => answer,
+        }
     }
 
     pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -71,19 +86,21 @@ pub(super) fn malformed(entry: &mut Request, why: &str) -> Answer {
     refuse(entry, why, Answer::xml(500, fault))
 }
 
+/// An error that goes by its own route.
+pub(super) fn troubled(trouble: Trouble) -> Answer {
+    Answer { trouble: Some(trouble), ..Answer::empty(500) }
+}
+
 /// A SOAP fault with diagnostics, in the body and in the header.
 pub(super) fn faulted(id: u32, reason: &str) -> Answer {
-    let body = soap::diagnostics_fault("FailedAuthentication", id, reason);
-    Answer::xml(500, body).with("x-ms-diagnostics", diagnostics(id, reason))
+    let route = Route::SoapFault;
+    troubled(Trouble { status: 500, id, reason: reason.to_owned(), route, device_and_entity: None })
 }
 
 /// Diagnostics in the header alone, as Windows authentication has them ([MS-OCAUTHWS] 3.2.4.1).
 pub(super) fn diagnosed(status: u16, id: u32, reason: &str) -> Answer {
-    Answer::empty(status).with("x-ms-diagnostics", diagnostics(id, reason))
-}
-
-fn diagnostics(id: u32, reason: &str) -> String {
-    format!("{id};source=\"{SERVER}\";reason=\"{reason}\";faultcode=\"wsse:FailedAuthentication\"")
+    let route = Route::HeaderNamed;
+    troubled(Trouble { status, id, reason: reason.to_owned(), route, device_and_entity: None })
 }
 
 /// The form of the `Date` header.

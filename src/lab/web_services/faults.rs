@@ -1,8 +1,11 @@
 //! What the lab's Web Services do wrong, and how their administrator has set them up.
 
+use super::front_end::{FrontEnds, Illness};
 use super::record::Kind;
 use super::soap::Spelling;
+use super::trouble::Route;
 use crate::credential::SipAddress;
+use crate::lab::keys::random;
 use std::collections::BTreeSet;
 use time::{Duration, OffsetDateTime};
 
@@ -12,16 +15,44 @@ pub struct Faults {
     /// The next n publications fail with "data store unavailable" (LAB 99006 in an `ErrorInfo`): the certificate was
     /// made, nothing is stored.
     pub store_unavailable: u32,
+    /// Each further publication fails so with this likelihood, percent.
+    pub store_unavailable_percent: u8,
+    /// Every publication is refused with this number, by this route.
+    pub refused: Option<(Route, u32)>,
     /// The service's clock less the true time: in `Date`, tickets and certificates.
     pub clock_offset: Duration,
     /// The next n web ticket requests fail with 500 and 28001.
     pub sign_in_broken: u32,
     /// Users who may not use Lync: 403 and 28000.
     pub not_sip_enabled: BTreeSet<SipAddress>,
+    /// The next n right passwords are answered like wrong ones.
+    pub password_refused: u32,
+    /// The next n right PINs are answered like wrong ones (LAB 99001).
+    pub pin_refused: u32,
+    /// Every PIN is locked (LAB 99002).
+    pub pin_locked: bool,
+    /// The next n connections are closed as soon as the NTLM challenge is out.
+    pub ntlm_hang_up: u32,
+    /// The next n NTLM AUTHENTICATE messages reach another front end: they are answered like the first request.
+    pub ntlm_moved: u32,
     /// The next n publications are told that the web ticket is invalid (28032).
     pub ticket_invalid: u32,
+    /// The next n publications are told that the web ticket has expired (LAB 99007).
+    pub ticket_expired: u32,
+    /// The next n publications are told that the Entity is not the ticket's user (LAB 99005).
+    pub entity_mismatch: u32,
+    /// What is wrong with the addresses in the metadata.
+    pub metadata: MetadataFault,
+    /// What is wrong with one of two front ends.
+    pub ill: Option<Illness>,
+    /// What is wrong with the root-chain download.
+    pub chains: ChainsFault,
     /// The next n requests of this kind are read and the connection is closed without anything being done.
     pub hang_up: Option<(Kind, u32)>,
+    /// The next n requests of this kind are cut off before their body is read.
+    pub unread: Option<(Kind, u32)>,
+    /// The connection is cut within answers to requests of this kind.
+    pub cut: Option<Cut>,
     /// The next n publications are made and stored, and the connection is closed instead of the answer.
     pub answer_lost: u32,
     /// Answers to requests of this kind are held back for so long.
@@ -38,6 +69,8 @@ pub struct Faults {
     pub huge: Option<Kind>,
     /// Answers to requests of this kind end in the middle.
     pub malformed: Option<Kind>,
+    /// Answers to requests of this kind are something else.
+    pub instead: Option<(Kind, Body)>,
     /// Answers to requests of these kinds have no `Date`.
     pub no_date: BTreeSet<Kind>,
 }
@@ -46,6 +79,11 @@ impl Faults {
     /// The service's clock.
     pub(super) fn now(&self) -> OffsetDateTime {
         OffsetDateTime::now_utc() + self.clock_offset
+    }
+
+    /// Counts a publication that the store takes or not.
+    pub(super) fn store_is_down(&mut self) -> bool {
+        strikes(&mut self.store_unavailable) || random::<1>()[0] % 100 < self.store_unavailable_percent
     }
 
     pub(super) fn spelling(&self) -> Spelling {
@@ -67,11 +105,73 @@ pub enum CertificateFault {
     Expired,
 }
 
+/// Where the connection is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// In answers to what.
+    pub kind: Kind,
+    /// So many bytes of the answer are sent, status line and headers counted.
+    pub bytes: u64,
+    /// In how many answers.
+    pub times: u32,
+}
+
+/// What comes instead of an answer's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    /// A page for people, with this status.
+    Html(u16),
+    /// The body behind a document type declaration.
+    Dtd,
+    /// A document that grows to gigabytes where entities are expanded.
+    EntityBomb,
+    /// The body in UTF-8, declared to be UTF-16 in its header and its first line.
+    Utf16,
+    /// A body with bytes that are ISO 8859-1 and no UTF-8, which nothing declares.
+    Latin1,
+}
+
+/// What is wrong with the addresses in the metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MetadataFault {
+    /// Nothing.
+    #[default]
+    None,
+    /// They begin with `http`.
+    Http,
+    /// They are at `web.fabrikam.example`.
+    ForeignHost,
+}
+
+/// What is wrong with the root-chain download.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ChainsFault {
+    /// Nothing.
+    #[default]
+    None,
+    /// The administrator has switched it off (`EnableCertChainDownload`): 404.
+    Disabled,
+    /// It offers a root that is not the https chain's.
+    OtherRoot,
+    /// The PKCS#7 is none.
+    Garbage,
+    /// It is 8 MiB longer.
+    Huge,
+}
+
 /// What a pool's administrator sets (Set-CsWebServiceConfiguration).
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// `UseWindowsAuth`.
     pub windows: WindowsAuth,
+    /// Basic on the ports for Windows authentication: a 401 offers it too. Off by default, as on a real pool.
+    pub basic: bool,
+    /// What arrives under `Negotiate`.
+    pub negotiate: Negotiate,
+    /// Extended Protection for Authentication.
+    pub channel_binding: ChannelBinding,
+    /// `UseCertificateAuth`. Off: the port is missing from the metadata and its address answers 404.
+    pub certificate: bool,
     /// `UsePinAuth`. Off: the port is missing from the metadata and its address answers 404.
     pub pin: bool,
     /// `DefaultValidityPeriodHours`, down to minutes in a lab: the life of a user's certificate.
@@ -84,6 +184,32 @@ pub struct Settings {
     pub max_key_bits: usize,
     /// A publication without the load balancer's cookie reaches a server that does not know the ticket.
     pub cookie_demanded: bool,
+    /// The servers behind the address.
+    pub front_ends: FrontEnds,
+}
+
+/// What the service takes under `Negotiate`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Negotiate {
+    /// SPNEGO tokens and bare NTLM messages, as Windows does.
+    #[default]
+    Both,
+    /// SPNEGO tokens (RFC 4178) only.
+    OnlySpnego,
+    /// Bare NTLM messages only.
+    OnlyNtlm,
+}
+
+/// Whether a Windows sign-in has to be bound to its TLS connection (Extended Protection, RFC 5929 `tls-server-end-point`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ChannelBinding {
+    /// Nobody looks.
+    Ignored,
+    /// A binding that is there has to be right.
+    #[default]
+    Checked,
+    /// It has to be there and right.
+    Required,
 }
 
 /// The Windows authentication of the web ticket service.
@@ -104,12 +230,17 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             windows: WindowsAuth::default(),
+            basic: false,
+            negotiate: Negotiate::default(),
+            channel_binding: ChannelBinding::default(),
+            certificate: true,
             pin: true,
             validity: Duration::hours(4320),
             ticket_life: Duration::hours(8),
             min_key_bits: 2048,
             max_key_bits: 16384,
             cookie_demanded: false,
+            front_ends: FrontEnds::default(),
         }
     }
 }

@@ -7,6 +7,8 @@
 mod answer;
 mod certprov;
 mod faults;
+mod front_end;
+mod garbled;
 mod mex;
 mod ntlm;
 mod proof;
@@ -14,19 +16,26 @@ mod publish;
 mod record;
 mod server;
 mod service;
+mod shears;
 mod sign_in;
 mod soap;
+mod spnego;
 mod store;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tls;
+mod trouble;
 mod users;
 mod web_ticket;
 
-pub use faults::{CertificateFault, Faults, Settings, WindowsAuth};
+pub use faults::{
+    Body, CertificateFault, ChainsFault, ChannelBinding, Cut, Faults, MetadataFault, Negotiate, Settings, WindowsAuth,
+};
+pub use front_end::{Ailment, FrontEnd, FrontEnds, Illness};
 pub use record::{Counters, Credential, Kind, Request};
-pub use store::{Published, Store};
+pub use store::{Published, Standing, Store, StoreRule};
 pub use tls::LabTls;
+pub use trouble::Route;
 pub use users::User;
 
 use super::pki::{Pki, ServerFaults};
@@ -48,8 +57,6 @@ const STS_NTLM: &str = "/WebTicket/WebTicketService.svc/ntlm";
 const PIN: &str = "/WebTicket/WebTicketService.svc/pin";
 /// The issuing CA's certificate, over plain http.
 const ISSUER: &str = "/aia/issuing-ca-2.cer";
-/// The server by its own word.
-const SERVER: &str = "fe02.contoso.example";
 
 /// What a lab's Web Services are made of.
 pub struct Options {
@@ -129,6 +136,16 @@ impl WebServices {
     /// The switches for what goes wrong. Held only to read or change them, not across an await.
     pub fn faults(&self) -> MutexGuard<'_, Faults> {
         self.service.faults()
+    }
+
+    /// What the administrator has set. Held only to read or change it, not across an await.
+    pub fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.service.settings()
+    }
+
+    /// What is wrong with the server chain.
+    pub fn presented(&self) -> ServerFaults {
+        self.service.presented()
     }
 
     /// Changes what is wrong with the server chain, for connections from now on.

@@ -1,20 +1,22 @@
-//! NTLM at the HTTP level: one state per connection, as IIS keeps it.
+//! NTLM at the HTTP level, bare or inside SPNEGO: one state per connection, as IIS keeps it.
 //!
 //! sspi makes the challenge and checks the message integrity code, whose key follows from the password and the server's
-//! challenge. It would let a message *without* that code pass unchecked, so such a message is refused here first.
-//!
-//! `Negotiate` carries bare NTLM messages here, which Windows takes as well; a SPNEGO token is refused like a wrong one.
+//! challenge. It would let a message *without* that code pass unchecked, so such a message is refused here first; and
+//! it compares a channel binding only where one came, so its absence is seen here.
 //!
 //! An authenticated connection stays authenticated: a further request without `Authorization` is served as the same
 //! user, and a new handshake on it starts over. That is what IIS does by default, and why a client must never let two
 //! users share one connection.
 
+use super::faults::{ChannelBinding, Negotiate};
+use super::spnego::{self, State, Token};
 use super::users::User;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret;
 use sspi::{
-    AuthIdentityBuffers, BufferType, DataRepresentation, Ntlm, SecurityBuffer, ServerRequestFlags, Sspi, SspiImpl,
+    AuthIdentityBuffers, BufferType, DataRepresentation, ErrorKind, Ntlm, SecurityBuffer, SecurityBufferRef,
+    ServerRequestFlags, Sspi, SspiImpl,
 };
 
 /// How far the handshake on one connection is.
@@ -23,53 +25,150 @@ pub(super) enum Handshake {
     /// Nothing was said yet, or the last attempt failed.
     #[default]
     Idle,
+    /// SPNEGO has settled on NTLM, and no NTLM message came yet.
+    Settled(Wrapping),
     /// The challenge is out.
-    Challenged(Box<Ntlm>),
+    Challenged(Box<Ntlm>, Option<Wrapping>),
     /// The connection speaks for this user (index in the directory).
     Done(usize),
+}
+
+/// What SPNEGO has to remember.
+#[derive(Debug, Clone)]
+pub(super) struct Wrapping {
+    /// The client's mechanism list, DER.
+    mechanisms: Vec<u8>,
+    /// NTLM was not its first choice: then a `mechListMIC` is a must.
+    second_choice: bool,
 }
 
 /// What to answer to an `Authorization` header.
 pub(super) enum Step {
     /// 401 with this `WWW-Authenticate`.
     Challenge(String),
-    /// The connection is now this user's.
-    Welcome(usize),
+    /// The connection is now this user's; the answer carries this `WWW-Authenticate`.
+    Welcome(usize, Option<String>),
     /// 401: who it claimed to be, if it is a user of the directory at all, and why not.
     Refused(Option<usize>, &'static str),
 }
 
+/// What the service asks of a handshake.
+pub(super) struct Rules<'a> {
+    pub(super) users: &'a [User],
+    pub(super) negotiate: Negotiate,
+    pub(super) channel_binding: ChannelBinding,
+    /// Bindings of this connection's server certificate, as a `SEC_CHANNEL_BINDINGS`.
+    pub(super) binding: &'a [u8],
+}
+
+/// Who failed, if the directory knows them, and why.
+type Failure = (Option<usize>, &'static str);
+
 impl Handshake {
-    /// Takes the next header: `NTLM …` or `Negotiate …`, both with a bare NTLM message as Windows accepts it.
-    pub(super) fn step(&mut self, authorization: &str, users: &[User]) -> Step {
+    /// Takes the next header: `NTLM` or `Negotiate` and a token.
+    pub(super) fn step(&mut self, authorization: &str, rules: &Rules<'_>) -> Step {
         let Some((scheme, token)) = authorization.split_once(' ') else {
             return Step::Refused(None, "no token");
         };
-        if !scheme.eq_ignore_ascii_case("NTLM") && !scheme.eq_ignore_ascii_case("Negotiate") {
+        let negotiate = scheme.eq_ignore_ascii_case("Negotiate");
+        if !negotiate && !scheme.eq_ignore_ascii_case("NTLM") {
             return Step::Refused(None, "neither NTLM nor Negotiate");
         }
         let Ok(token) = STANDARD.decode(token.trim()) else {
             return Step::Refused(None, "the token is not base64");
         };
-        match (message_type(&token), std::mem::take(self)) {
-            (Some(1), _) => match challenge(&token) {
-                Some((ntlm, answer)) => {
-                    *self = Self::Challenged(ntlm);
-                    Step::Challenge(format!("{scheme} {}", STANDARD.encode(answer)))
-                }
-                None => Step::Refused(None, "not an NTLM negotiate message"),
-            },
-            (Some(3), Self::Challenged(mut ntlm)) => match authenticate(&mut ntlm, &token, users) {
-                Ok(user) => {
-                    *self = Self::Done(user);
-                    Step::Welcome(user)
-                }
-                Err((user, why)) => Step::Refused(user, why),
-            },
-            (Some(3), _) => Step::Refused(None, "no challenge was sent on this connection"),
-            _ => Step::Refused(None, "not an NTLM message"),
+        let before = std::mem::take(self);
+        let bare = message_type(&token).is_some();
+        let took = match (bare, rules.negotiate) {
+            (true, Negotiate::OnlySpnego) if negotiate => Err((None, "a bare NTLM message under Negotiate")),
+            (true, _) => self.bare(before, &token, rules),
+            (false, Negotiate::OnlyNtlm) => Err((None, "a SPNEGO token")),
+            (false, _) if negotiate => self.wrapped(before, &token, rules),
+            (false, _) => Err((None, "not an NTLM message")),
+        };
+        let header = |token: Vec<u8>| format!("{scheme} {}", STANDARD.encode(token));
+        match took {
+            Ok((None, token)) => Step::Challenge(header(token.unwrap_or_default())),
+            Ok((Some(user), token)) => Step::Welcome(user, token.map(header)),
+            Err((user, why)) => Step::Refused(user, why),
         }
     }
+
+    /// An NTLM message as it is.
+    fn bare(
+        &mut self,
+        before: Self,
+        token: &[u8],
+        rules: &Rules<'_>,
+    ) -> Result<(Option<usize>, Option<Vec<u8>>), Failure> {
+        match (message_type(token), before) {
+            (Some(1), _) => {
+                let (ntlm, answer) = challenge(token)?;
+                *self = Self::Challenged(ntlm, None);
+                Ok((None, Some(answer)))
+            }
+            (Some(3), Self::Challenged(mut ntlm, None)) => {
+                let user = authenticate(&mut ntlm, token, rules)?;
+                *self = Self::Done(user);
+                Ok((Some(user), None))
+            }
+            (Some(3), _) => Err((None, "no challenge was sent on this connection")),
+            _ => Err((None, "not an NTLM message")),
+        }
+    }
+
+    /// A SPNEGO token.
+    fn wrapped(
+        &mut self,
+        before: Self,
+        token: &[u8],
+        rules: &Rules<'_>,
+    ) -> Result<(Option<usize>, Option<Vec<u8>>), Failure> {
+        let token = Token::read(token).ok_or((None, "neither a SPNEGO token nor an NTLM message"))?;
+        match (token, before) {
+            (Token::Init { ntlm: None, .. }, _) => Err((None, "NTLM is not among the mechanisms")),
+            (Token::Init { mechanisms, ntlm: Some(0), inner: Some(inner) }, _) => {
+                let (ntlm, answer) = challenge(&inner)?;
+                *self = Self::Challenged(ntlm, Some(Wrapping { mechanisms, second_choice: false }));
+                Ok((None, Some(spnego::answer(State::Incomplete, true, Some(&answer), None))))
+            }
+            (Token::Init { mechanisms, ntlm: Some(place), .. }, _) => {
+                *self = Self::Settled(Wrapping { mechanisms, second_choice: place > 0 });
+                let state = if place > 0 { State::RequestMic } else { State::Incomplete };
+                Ok((None, Some(spnego::answer(state, true, None, None))))
+            }
+            (Token::Resp { inner: Some(inner), .. }, Self::Settled(wrapping)) => {
+                let (ntlm, answer) = challenge(&inner)?;
+                *self = Self::Challenged(ntlm, Some(wrapping));
+                Ok((None, Some(spnego::answer(State::Incomplete, false, Some(&answer), None))))
+            }
+            (Token::Resp { inner: Some(inner), mic }, Self::Challenged(mut ntlm, Some(wrapping))) => {
+                let user = authenticate(&mut ntlm, &inner, rules)?;
+                let mic = match mic {
+                    None if wrapping.second_choice => return Err((Some(user), "no mechListMIC")),
+                    None => None,
+                    Some(mic) => Some(
+                        exchange_mics(&mut ntlm, &wrapping.mechanisms, mic)
+                            .ok_or((Some(user), "the mechListMIC is wrong"))?,
+                    ),
+                };
+                *self = Self::Done(user);
+                Ok((Some(user), Some(spnego::answer(State::Completed, false, None, mic.as_deref()))))
+            }
+            (Token::Resp { .. }, _) => Err((None, "no challenge was sent on this connection")),
+        }
+    }
+}
+
+/// Checks the client's `mechListMIC` and makes the server's.
+fn exchange_mics(ntlm: &mut Ntlm, mechanisms: &[u8], mut theirs: Vec<u8>) -> Option<Vec<u8>> {
+    let mut list = mechanisms.to_vec();
+    let mut message = [SecurityBufferRef::data_buf(&mut list), SecurityBufferRef::token_buf(&mut theirs)];
+    ntlm.verify_signature(&mut message, 0).ok()?;
+    let mut ours = vec![0; 16];
+    let mut message = [SecurityBufferRef::data_buf(&mut list), SecurityBufferRef::token_buf(&mut ours)];
+    ntlm.make_signature(0, &mut message, 0).ok()?;
+    Some(ours)
 }
 
 fn message_type(token: &[u8]) -> Option<u32> {
@@ -77,29 +176,49 @@ fn message_type(token: &[u8]) -> Option<u32> {
     Some(u32::from_le_bytes(token.get(8..12)?.try_into().ok()?))
 }
 
-fn challenge(token: &[u8]) -> Option<(Box<Ntlm>, Vec<u8>)> {
+fn challenge(token: &[u8]) -> Result<(Box<Ntlm>, Vec<u8>), Failure> {
+    let malformed = (None, "not an NTLM negotiate message");
+    if message_type(token) != Some(1) {
+        return Err(malformed);
+    }
     let mut ntlm = Box::new(Ntlm::new());
-    let answer = accept(&mut ntlm, token, None).ok()?;
-    Some((ntlm, answer))
+    let answer = accept(&mut ntlm, token, None, &[]).map_err(|_| malformed)?;
+    Ok((ntlm, answer))
 }
 
-fn authenticate(ntlm: &mut Ntlm, token: &[u8], users: &[User]) -> Result<usize, (Option<usize>, &'static str)> {
+fn authenticate(ntlm: &mut Ntlm, token: &[u8], rules: &Rules<'_>) -> Result<usize, Failure> {
     let names = Names::read(token).ok_or((None, "the NTLM message is malformed"))?;
-    let user = users.iter().position(|user| user.is_account(&names.domain, &names.user));
+    let user = rules.users.iter().position(|user| user.is_account(&names.domain, &names.user));
     let index = user.ok_or((None, "no such user"))?;
     if !names.protected {
         return Err((user, "the NTLM message has no integrity code"));
     }
-    let password = users[index].password.expose_secret();
+    let binding = match (rules.channel_binding, names.bound) {
+        (ChannelBinding::Required, false) => return Err((user, "no channel binding")),
+        (ChannelBinding::Required | ChannelBinding::Checked, true) => rules.binding,
+        (ChannelBinding::Checked, false) | (ChannelBinding::Ignored, _) => &[],
+    };
+    let password = rules.users[index].password.expose_secret();
     let identity = AuthIdentityBuffers::from_utf8(&names.user, &names.domain, password);
-    accept(ntlm, token, Some(identity)).map_err(|_| (user, "the NTLM message was not accepted"))?;
+    accept(ntlm, token, Some(identity), binding).map_err(|error| match error.error_type {
+        ErrorKind::BadBindings => (user, "the channel binding is another connection's"),
+        _ => (user, "the NTLM message was not accepted"),
+    })?;
     ntlm.complete_auth_token(&mut []).map_err(|_| (user, "wrong password"))?;
     Ok(index)
 }
 
-fn accept(ntlm: &mut Ntlm, token: &[u8], identity: Option<AuthIdentityBuffers>) -> sspi::Result<Vec<u8>> {
+fn accept(
+    ntlm: &mut Ntlm,
+    token: &[u8],
+    identity: Option<AuthIdentityBuffers>,
+    binding: &[u8],
+) -> sspi::Result<Vec<u8>> {
     let mut identity = identity;
-    let mut input = [SecurityBuffer::new(token.to_vec(), BufferType::Token)];
+    let mut input = vec![SecurityBuffer::new(token.to_vec(), BufferType::Token)];
+    if !binding.is_empty() {
+        input.push(SecurityBuffer::new(binding.to_vec(), BufferType::ChannelBindings));
+    }
     let mut output = [SecurityBuffer::new(Vec::new(), BufferType::Token)];
     let builder = ntlm
         .accept_security_context()
@@ -113,12 +232,26 @@ fn accept(ntlm: &mut Ntlm, token: &[u8], identity: Option<AuthIdentityBuffers>) 
     Ok(output.buffer)
 }
 
+/// The bindings of a server certificate whose signature uses SHA-256 (RFC 5929 `tls-server-end-point`), as a
+/// `SEC_CHANNEL_BINDINGS`: four empty pairs of type, length and offset, and the application data.
+pub(super) fn end_point(certificate: &[u8]) -> Vec<u8> {
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate);
+    let data = [b"tls-server-end-point:".as_slice(), hash.as_ref()].concat();
+    let mut out = vec![0; 24];
+    out.extend(u32::try_from(data.len()).expect("a name and a hash are short").to_le_bytes());
+    out.extend(32u32.to_le_bytes());
+    out.extend(data);
+    out
+}
+
 /// What an AUTHENTICATE message says about itself ([MS-NLMP] 2.2.1.3).
 struct Names {
     domain: String,
     user: String,
     /// Whether the NTLMv2 response announces a message integrity code.
     protected: bool,
+    /// Whether the NTLMv2 response names a channel (MsvAvChannelBindings; all zeros name none).
+    bound: bool,
 }
 
 impl Names {
@@ -134,18 +267,19 @@ impl Names {
         };
         // The NTLMv2 response: a proof of 16 bytes, 28 bytes of header, then attributes.
         let mut attributes = field(20)?.get(44..)?;
-        let mut protected = false;
+        let (mut protected, mut bound) = (false, false);
         while let [id0, id1, len0, len1, rest @ ..] = attributes {
             let length = usize::from(u16::from_le_bytes([*len0, *len1]));
             let value = rest.get(..length)?;
             match u16::from_le_bytes([*id0, *id1]) {
                 0 => break,
                 6 => protected = value.first().is_some_and(|flags| flags & 2 != 0),
+                10 => bound = value.iter().any(|byte| *byte != 0),
                 _ => {}
             }
             attributes = rest.get(length..)?;
         }
-        Some(Self { domain: text(field(28)?)?, user: text(field(36)?)?, protected })
+        Some(Self { domain: text(field(28)?)?, user: text(field(36)?)?, protected, bound })
     }
 }
 
@@ -160,8 +294,15 @@ mod tests {
             let token = [b"NTLMSSP\0", &[kind, 0, 0, 0][..], &rest].concat();
             let header = format!("NTLM {}", STANDARD.encode(token));
             let mut handshake = Handshake::default();
-            handshake.step(&header, &[]);
-            handshake.step(&header, &[]);
+            let (users, binding) = ([], end_point(&[]));
+            let rules = Rules {
+                users: &users,
+                negotiate: Negotiate::Both,
+                channel_binding: ChannelBinding::Required,
+                binding: &binding,
+            };
+            handshake.step(&header, &rules);
+            handshake.step(&header, &rules);
             prop_assert!(!matches!(handshake, Handshake::Done(_)));
         }
     }

@@ -71,7 +71,7 @@ pub(super) struct PublishRequest<'a> {
     pub(super) entity: &'a str,
     pub(super) device: Uuid,
     device_text: &'a str,
-    request_id: Option<&'a str>,
+    pub(super) request_id: Option<&'a str>,
     /// The PKCS#10, DER, not looked into yet.
     pub(super) signing_request: Vec<u8>,
 }
@@ -133,11 +133,9 @@ impl<'a> PublishRequest<'a> {
         )
     }
 
-    /// The answer with an error. The inside of `ErrorInfo` is not public; LAB has the names of the SOAP fault's detail.
-    pub(super) fn error(&self, id: u32, reason: &str) -> String {
-        let reason = escape(reason);
-        let info = format!("<ErrorInfo><ErrorId>{id}</ErrorId><Reason>{reason}</Reason></ErrorInfo>");
-        self.envelope("Error", &info)
+    /// DeviceId and Entity as they came: an answer repeats them.
+    pub(super) fn device_and_entity(&self) -> (String, String) {
+        (self.device_text.to_owned(), self.entity.to_owned())
     }
 
     fn envelope(&self, class: &str, inside: &str) -> String {

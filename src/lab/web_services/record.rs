@@ -1,5 +1,6 @@
 //! What the server saw, for tests and for people: one entry for each request, and counts.
 
+use super::front_end::FrontEnd;
 use crate::credential::SipAddress;
 use std::collections::BTreeMap;
 
@@ -14,12 +15,46 @@ pub enum Kind {
     NtlmTicket,
     /// A web ticket by PIN.
     PinTicket,
+    /// A web ticket by a certificate of before.
+    CertificateTicket,
     /// GetAndPublishCert.
     Publish,
     /// The issuing CA's certificate over plain http (AIA).
     IssuerDownload,
+    /// WSDL and XSD of either service.
+    Wsdl,
+    /// The root chains over plain http.
+    RootChains,
     /// Anything else.
     Other,
+    /// In a fault: metadata of either service.
+    Metadata,
+    /// In a fault: a web ticket by any credential.
+    Ticket,
+}
+
+impl Kind {
+    /// Every kind of request, without the groups of faults.
+    pub const ALL: [Self; 9] = [
+        Self::CertProvMetadata,
+        Self::WebTicketMetadata,
+        Self::NtlmTicket,
+        Self::PinTicket,
+        Self::CertificateTicket,
+        Self::Publish,
+        Self::Wsdl,
+        Self::RootChains,
+        Self::IssuerDownload,
+    ];
+
+    /// Whether a fault of this kind hits a request of kind `other`.
+    pub(super) fn covers(self, other: Self) -> bool {
+        match self {
+            Self::Metadata => matches!(other, Self::CertProvMetadata | Self::WebTicketMetadata),
+            Self::Ticket => matches!(other, Self::NtlmTicket | Self::PinTicket | Self::CertificateTicket),
+            _ => self == other,
+        }
+    }
 }
 
 /// A secret that a request gave proof of or carried.
@@ -27,8 +62,12 @@ pub enum Kind {
 pub enum Credential {
     /// An NTLM AUTHENTICATE message.
     Ntlm,
+    /// A password in a Basic header.
+    Basic,
     /// A PIN.
     Pin,
+    /// A signature with a published certificate's key.
+    Certificate,
     /// A web ticket.
     Ticket,
 }
@@ -38,6 +77,8 @@ pub enum Credential {
 pub struct Request {
     /// The number of its connection, from 1.
     pub connection: u64,
+    /// The server that answered.
+    pub server: FrontEnd,
     /// What it was for.
     pub kind: Kind,
     /// The user it was for, if the directory knows one.

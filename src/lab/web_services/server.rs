@@ -3,7 +3,8 @@
 use super::answer::{Answer, Call};
 use super::ntlm::Handshake;
 use super::record::Kind;
-use super::service::{Connection, Service};
+use super::service::{Connection, Service, strikes_at};
+use super::shears::Sheared;
 use super::{Options, WebServices, issuer_url};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -47,12 +48,14 @@ async fn serve_https(listener: TcpListener, service: Arc<Service>) {
         connections.spawn(async move {
             let Ok(tls) = service.tls().accept(stream).await else { return };
             service.count(|counters| counters.connections += 1);
-            let connection = Arc::new(Connection { number, handshake: Mutex::new(Handshake::default()) });
+            let (stream, shears) = Sheared::new(tls);
+            let (end_point, handshake) = (service.end_point(), Mutex::new(Handshake::default()));
+            let connection = Arc::new(Connection { number, handshake, end_point, shears });
             let answer =
                 hyper::service::service_fn(|request| answer(Arc::clone(&service), Arc::clone(&connection), request));
             let mut http = hyper::server::conn::http1::Builder::new();
             // A connection that ends in an error is the client's or a fault's doing.
-            let _ = http.auto_date_header(false).serve_connection(TokioIo::new(tls), answer).await;
+            let _ = http.auto_date_header(false).serve_connection(TokioIo::new(stream), answer).await;
         });
     }
 }
@@ -63,6 +66,9 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, HungUp> {
     let (head, body) = request.into_parts();
+    if strikes_at(&mut service.faults().unread, Kind::of(head.uri.path())) {
+        return Err(HungUp);
+    }
     let body = Limited::new(body, LONGEST_REQUEST).collect().await.map_err(|_| HungUp)?.to_bytes();
     let header = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::to_owned);
     let call = Call {
@@ -77,6 +83,9 @@ async fn answer(
     let answer = service.answer(&connection, &call).ok_or(HungUp)?;
     if let Some(delay) = answer.delay {
         tokio::time::sleep(delay).await;
+    }
+    if let Some(bytes) = answer.cut {
+        connection.shears.cut_after(bytes);
     }
     Ok(response(answer))
 }

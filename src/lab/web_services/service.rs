@@ -1,14 +1,16 @@
 //! What the services know, and which of them answers a request.
 
-use super::answer::{AFFINITY, Answer, Call, http_date};
+use super::answer::{AFFINITY, Answer, Call, http_date, refuse};
 use super::faults::{Faults, Settings, strikes};
-use super::ntlm::Handshake;
+use super::front_end::{Ailment, FrontEnd};
+use super::ntlm::{Handshake, end_point};
 use super::record::{Counters, Kind, Request};
+use super::shears::Shears;
 use super::store::Store;
 use super::tls::{Acceptor, LabTls};
 use super::users::User;
 use super::web_ticket::Tickets;
-use super::{Options, SERVER, mex};
+use super::{Options, garbled, mex};
 use crate::credential::SipAddress;
 use crate::lab::keys::random;
 use crate::lab::pki::{Pki, ServerFaults, WEB_HOST};
@@ -23,6 +25,9 @@ use uuid::Uuid;
 pub(super) struct Connection {
     pub(super) number: u64,
     pub(super) handshake: Mutex<Handshake>,
+    /// The channel binding of the server's certificate.
+    pub(super) end_point: Vec<u8>,
+    pub(super) shears: Shears,
 }
 
 /// The services and what they know.
@@ -30,7 +35,7 @@ pub(super) struct Service {
     pub(super) pki: Arc<Pki>,
     pub(super) users: Vec<User>,
     pub(super) store: Store,
-    pub(super) settings: Settings,
+    settings: Mutex<Settings>,
     port: u16,
     tls: LabTls,
     faults: Mutex<Faults>,
@@ -41,6 +46,8 @@ pub(super) struct Service {
 }
 
 struct Shown {
+    faults: ServerFaults,
+    end_point: Vec<u8>,
     tls: Acceptor,
     issuing: Bytes,
 }
@@ -52,7 +59,7 @@ impl Service {
             pki: options.pki,
             users: options.users,
             store: Store::default(),
-            settings: options.settings,
+            settings: Mutex::new(options.settings),
             port,
             tls: options.tls,
             faults: Mutex::default(),
@@ -69,12 +76,24 @@ impl Service {
         Ok(())
     }
 
+    pub(super) fn presented(&self) -> ServerFaults {
+        locked(&self.shown).faults.clone()
+    }
+
     pub(super) fn tls(&self) -> Acceptor {
         locked(&self.shown).tls.clone()
     }
 
+    pub(super) fn end_point(&self) -> Vec<u8> {
+        locked(&self.shown).end_point.clone()
+    }
+
     pub(super) fn faults(&self) -> MutexGuard<'_, Faults> {
         locked(&self.faults)
+    }
+
+    pub(super) fn settings(&self) -> MutexGuard<'_, Settings> {
+        locked(&self.settings)
     }
 
     pub(super) fn counters(&self) -> Counters {
@@ -100,6 +119,7 @@ impl Service {
     pub(super) fn answer(&self, connection: &Connection, call: &Call) -> Option<Answer> {
         let mut entry = Request {
             connection: connection.number,
+            server: FrontEnd::of(self.settings().front_ends, connection.number, call),
             kind: Kind::of(&call.path),
             user: None,
             credential: None,
@@ -116,49 +136,69 @@ impl Service {
     }
 
     fn dispatch(&self, connection: &Connection, call: &Call, entry: &mut Request) -> Option<Answer> {
-        if let Some((_, times)) = self.faults().hang_up.as_mut().filter(|(kind, _)| *kind == entry.kind)
-            && strikes(times)
-        {
+        if strikes_at(&mut self.faults().hang_up, entry.kind) {
             return None;
+        }
+        if self.faults().ill.is_some_and(|ill| ill.server == entry.server && ill.what == Ailment::Down) {
+            return Some(refuse(entry, "this front end is down", Answer::empty(503)));
         }
         let (get, post) = (call.method == Method::GET, call.method == Method::POST);
         match entry.kind {
             Kind::CertProvMetadata if get => Some(self.metadata(mex::certificate_provisioning(&self.origin(call)))),
-            Kind::WebTicketMetadata if get => Some(self.metadata(mex::web_ticket(&self.origin(call), &self.settings))),
-            Kind::NtlmTicket if post && self.windows_at(&call.path) => Some(self.ntlm_ticket(connection, call, entry)),
-            Kind::PinTicket if post && self.settings.pin => Some(self.pin_ticket(call, entry)),
+            Kind::WebTicketMetadata if get => {
+                Some(self.metadata(mex::web_ticket(&self.origin(call), &self.settings())))
+            }
+            Kind::NtlmTicket if post && self.windows_at(&call.path) => self.ntlm_ticket(connection, call, entry),
+            Kind::PinTicket if post && self.settings().pin => Some(self.pin_ticket(call, entry)),
             Kind::Publish if post => self.publish(call, entry),
             Kind::CertProvMetadata | Kind::WebTicketMetadata | Kind::Publish => Some(Answer::empty(405)),
-            Kind::NtlmTicket | Kind::PinTicket | Kind::IssuerDownload | Kind::Other => Some(Answer::empty(404)),
+            Kind::NtlmTicket
+            | Kind::PinTicket
+            | Kind::CertificateTicket
+            | Kind::Wsdl
+            | Kind::RootChains
+            | Kind::IssuerDownload
+            | Kind::Other
+            | Kind::Metadata
+            | Kind::Ticket => Some(Answer::empty(404)),
         }
     }
 
     /// The headers that every answer has, and the faults that any answer may have.
     fn finish(&self, answer: Answer, entry: &Request) -> Answer {
-        let faults = self.faults();
-        let hit = |fault: &Option<Kind>| *fault == Some(entry.kind);
+        let mut faults = self.faults();
+        let hit = |fault: &Option<Kind>| fault.is_some_and(|kind| kind.covers(entry.kind));
         let mut answer = answer
-            .with("x-ms-server-fqdn", SERVER)
+            .told(entry.server)
+            .with("x-ms-server-fqdn", entry.server.to_string())
             .with("x-ms-correlation-id", Uuid::new_v4().to_string())
             .with("x-content-type-options", "nosniff");
         if !faults.no_date.contains(&entry.kind) {
             answer = answer.with("date", http_date(faults.now()));
         }
         if entry.cookie.is_none() {
-            let value = format!("{AFFINITY}={:016x}; path=/; secure; HttpOnly", u64::from_be_bytes(random()));
-            answer = answer.with("set-cookie", value);
+            let (server, number) = (entry.server.short(), u64::from_be_bytes(random()));
+            answer = answer.with("set-cookie", format!("{AFFINITY}={server}-{number:016x}; path=/; secure; HttpOnly"));
         }
         if faults.other_prefixes {
             let text = String::from_utf8_lossy(&answer.body).into_owned();
             answer.body = (faults.spelling().respell)(text).into();
         }
+        if let Some((_, body)) = faults.instead.filter(|(kind, _)| kind.covers(entry.kind)) {
+            garbled::replace(&mut answer, body);
+        }
+        if hit(&faults.huge) {
+            answer.body = [answer.body.as_ref(), vec![b' '; 8 << 20].as_slice()].concat().into();
+        }
         if hit(&faults.malformed) {
             answer.body.truncate(answer.body.len() / 2);
         }
-        if hit(&faults.huge) {
-            answer.body = [&answer.body[..], &vec![b' '; 8 << 20]].concat().into();
+        answer.delay = faults.slow.filter(|(kind, _)| kind.covers(entry.kind)).map(|(_, delay)| delay);
+        if let Some(cut) = faults.cut.as_mut().filter(|cut| cut.kind.covers(entry.kind))
+            && strikes(&mut cut.times)
+        {
+            answer.cut = Some(cut.bytes);
         }
-        answer.delay = faults.slow.filter(|(kind, _)| *kind == entry.kind).map(|(_, delay)| delay);
         answer
     }
 
@@ -178,7 +218,14 @@ impl Service {
 
 fn shown(pki: &Pki, tls: LabTls, faults: &ServerFaults, issuer_url: &str) -> io::Result<Shown> {
     let identity = pki.server(faults, issuer_url);
-    Ok(Shown { tls: Acceptor::new(tls, &identity)?, issuing: identity.issuing.into() })
+    let end_point = identity.presented.first().map(|server| end_point(server)).unwrap_or_default();
+    let tls = Acceptor::new(tls, &identity)?;
+    Ok(Shown { faults: faults.clone(), end_point, tls, issuing: identity.issuing.into() })
+}
+
+/// Counts one use of a fault that hits n requests of one kind.
+pub(super) fn strikes_at(fault: &mut Option<(Kind, u32)>, kind: Kind) -> bool {
+    fault.as_mut().is_some_and(|(hit, times)| hit.covers(kind) && strikes(times))
 }
 
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -45,8 +45,13 @@ pub(super) fn text<'a>(node: Node<'a, '_>) -> Option<&'a str> {
 
 /// The bytes of a base64 text, white space anywhere.
 pub(super) fn bytes(node: Node<'_, '_>) -> Option<Vec<u8>> {
+    unbase64(text(node)?)
+}
+
+/// The bytes of base64, white space anywhere.
+pub(super) fn unbase64(text: &str) -> Option<Vec<u8>> {
     use base64::Engine as _;
-    let compact: String = text(node)?.split_ascii_whitespace().collect();
+    let compact: String = text.split_ascii_whitespace().collect();
     base64::engine::general_purpose::STANDARD.decode(compact).ok()
 }
 

@@ -1,19 +1,36 @@
 //! The data store of the user's home pool: which certificate of which device is published.
 
 use crate::credential::{Fingerprint, SipAddress};
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// The published certificates. A clone is the same store.
-///
-/// LAB rule, the real one is not public: one certificate for each user and device; a new one replaces it and leaves the
-/// user's other devices alone.
 #[derive(Debug, Clone, Default)]
-pub struct Store(Arc<Mutex<Entries>>);
+pub struct Store(Arc<Mutex<Inside>>);
 
-type Entries = BTreeMap<(SipAddress, Uuid), Published>;
+#[derive(Debug, Default)]
+struct Inside {
+    rule: StoreRule,
+    entries: Vec<Entry>,
+}
+
+/// What a second publication for the same user and device does. The rule of a real pool is not public: each is LAB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StoreRule {
+    /// The new certificate takes the old one's place; the user's other devices keep theirs.
+    #[default]
+    Replace,
+    /// Both stay in force.
+    KeepBoth,
+    /// The same signing request of the same device with the same request id gives the same certificate again; any other
+    /// replaces.
+    DeDuplicate,
+    /// It is refused.
+    Refuse,
+    /// One certificate for each user: the new one ends those of all the user's devices.
+    OnePerUser,
+}
 
 /// One published certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,37 +47,115 @@ pub struct Published {
     pub expires: OffsetDateTime,
 }
 
+/// What became of a published certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// A registrar takes it.
+    InForce,
+    /// A later publication ended it.
+    Replaced,
+    /// The administrator revoked it.
+    Revoked,
+}
+
+#[derive(Debug)]
+struct Entry {
+    published: Published,
+    asked: Asked,
+    standing: Standing,
+}
+
+/// By what a repeated publication is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// SHA-256 of the PKCS#10.
+    pub(super) request: Fingerprint,
+    /// `wstep:RequestID`.
+    pub(super) id: Option<String>,
+}
+
+/// The store has a certificate for this device, and its rule is [`StoreRule::Refuse`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct AlreadyPublished;
+
 impl Store {
-    /// Puts a certificate in, in place of the same device's old one.
-    pub(super) fn publish(&self, published: Published) {
-        self.entries().insert((published.user.clone(), published.device), published);
+    /// Changes the rule for publications from now on.
+    pub fn set_rule(&self, rule: StoreRule) {
+        self.inside().rule = rule;
     }
 
-    /// Every certificate, by user and device.
+    /// The rule.
+    pub fn rule(&self) -> StoreRule {
+        self.inside().rule
+    }
+
+    /// Publishes by the rule. The certificate that is the user's now: by [`StoreRule::DeDuplicate`] maybe an earlier one.
+    pub(super) fn publish(&self, published: Published, asked: Asked) -> Result<Vec<u8>, AlreadyPublished> {
+        let mut inside = self.inside();
+        let rule = inside.rule;
+        let mut before = inside.entries.iter_mut().filter(|entry| {
+            let device = entry.published.device == published.device || rule == StoreRule::OnePerUser;
+            entry.standing == Standing::InForce && entry.published.user == published.user && device
+        });
+        match rule {
+            StoreRule::KeepBoth => {}
+            StoreRule::Refuse if before.next().is_some() => return Err(AlreadyPublished),
+            StoreRule::DeDuplicate => {
+                for entry in before {
+                    if entry.asked == asked {
+                        return Ok(entry.published.certificate.clone());
+                    }
+                    entry.standing = Standing::Replaced;
+                }
+            }
+            StoreRule::Replace | StoreRule::Refuse | StoreRule::OnePerUser => {
+                before.for_each(|entry| entry.standing = Standing::Replaced);
+            }
+        }
+        let certificate = published.certificate.clone();
+        inside.entries.push(Entry { published, asked, standing: Standing::InForce });
+        Ok(certificate)
+    }
+
+    /// Every certificate in force, by user and device, the older first.
     pub fn list(&self) -> Vec<Published> {
-        self.entries().values().cloned().collect()
+        let inside = self.inside();
+        let in_force = inside.entries.iter().filter(|entry| entry.standing == Standing::InForce);
+        let mut list: Vec<Published> = in_force.map(|entry| entry.published.clone()).collect();
+        list.sort_by(|a, b| (&a.user, a.device).cmp(&(&b.user, b.device)));
+        list
     }
 
-    /// The certificate of one device.
+    /// Every certificate that was ever published, in that order, and what became of it.
+    pub fn list_all(&self) -> Vec<(Published, Standing)> {
+        self.inside().entries.iter().map(|entry| (entry.published.clone(), entry.standing)).collect()
+    }
+
+    /// The certificate in force of one device; the newest where the rule keeps several.
     pub fn get(&self, user: &SipAddress, device: Uuid) -> Option<Published> {
-        self.entries().get(&(user.clone(), device)).cloned()
+        self.newest(|entry| entry.user == *user && entry.device == device)
     }
 
-    /// The entry that holds exactly this certificate: what a registrar asks when a phone signs in.
+    /// The entry in force that holds exactly this certificate: what a registrar asks when a phone signs in.
     pub fn find(&self, certificate: Fingerprint) -> Option<Published> {
-        self.entries().values().find(|entry| Fingerprint::of(&entry.certificate) == certificate).cloned()
+        self.newest(|entry| Fingerprint::of(&entry.certificate) == certificate)
     }
 
-    /// Removes all of a user's certificates and says how many: as `Revoke-CsClientCertificate` does, other devices
-    /// included.
+    /// Ends all of a user's certificates and says how many: as `Revoke-CsClientCertificate` does, other devices included.
     pub fn revoke(&self, user: &SipAddress) -> usize {
-        let mut entries = self.entries();
-        let before = entries.len();
-        entries.retain(|(owner, _), _| owner != user);
-        before - entries.len()
+        let mut inside = self.inside();
+        let of_user = |entry: &&mut Entry| entry.standing == Standing::InForce && entry.published.user == *user;
+        let ended = inside.entries.iter_mut().filter(of_user).map(|entry| entry.standing = Standing::Revoked);
+        ended.count()
     }
 
-    fn entries(&self) -> MutexGuard<'_, Entries> {
+    fn newest(&self, is: impl Fn(&Published) -> bool) -> Option<Published> {
+        let inside = self.inside();
+        let mut entries = inside.entries.iter().rev().filter(|entry| entry.standing == Standing::InForce);
+        entries.find(|entry| is(&entry.published)).map(|entry| entry.published.clone())
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

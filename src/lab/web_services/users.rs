@@ -55,6 +55,11 @@ impl User {
         normalised(&self.number) == normalised(number)
     }
 
+    pub(super) fn has_password(&self, password: &SecretString) -> bool {
+        let (own, given) = (self.password.expose_secret().as_bytes(), password.expose_secret().as_bytes());
+        aws_lc_rs::constant_time::verify_slices_are_equal(own, given).is_ok()
+    }
+
     pub(super) fn has_pin(&self, pin: &str) -> bool {
         aws_lc_rs::constant_time::verify_slices_are_equal(self.pin.expose_secret().as_bytes(), pin.as_bytes()).is_ok()
     }

@@ -1,5 +1,6 @@
 //! Web tickets: who asks, what is issued, and the table by which a ticket is known again.
 
+use super::front_end::FrontEnd;
 use super::proof;
 use super::soap::{self, AUTH, SAML, SOAP, Spelling, WSA, WSP, WSSE, WST, WSU, at, base64, bytes, escape, only, text};
 use super::users::User;
@@ -17,6 +18,7 @@ pub(super) struct Ticket {
     pub(super) key: Zeroizing<Vec<u8>>,
     /// Index in the directory.
     pub(super) user: usize,
+    pub(super) issued_by: FrontEnd,
     /// The address the ticket was asked for.
     pub(super) applies_to: String,
     pub(super) expires: OffsetDateTime,
@@ -84,6 +86,7 @@ pub(super) fn number_and_pin<'a>(document: &'a Document<'_>) -> Option<(&'a str,
 pub(super) fn issue(
     request: &TicketRequest<'_>,
     (index, user): (usize, &User),
+    issued_by: FrontEnd,
     (now, expires): (OffsetDateTime, OffsetDateTime),
     spelling: &Spelling,
 ) -> (String, Ticket, String) {
@@ -104,7 +107,7 @@ pub(super) fn issue(
          <wsp:AppliesTo xmlns:wsp=\"{WSP}\"><wsa:EndpointReference xmlns:wsa=\"{WSA}\"><wsa:Address>{applies_to}\
          </wsa:Address></wsa:EndpointReference></wsp:AppliesTo><trust:RequestedSecurityToken>\
          <saml:Assertion{inside} MajorVersion=\"1\" MinorVersion=\"1\" AssertionID=\"{id}\" \
-         Issuer=\"https://fe02.contoso.example/webticket\" IssueInstant=\"{created}\">\
+         Issuer=\"https://{issued_by}/webticket\" IssueInstant=\"{created}\">\
          <saml:Conditions NotBefore=\"{created}\" NotOnOrAfter=\"{ends}\"/>\
          <saml:AuthenticationStatement AuthenticationMethod=\"urn:oasis:names:tc:SAML:1.0:am:unspecified\" \
          AuthenticationInstant=\"{created}\"><saml:Subject>\
@@ -124,6 +127,7 @@ pub(super) fn issue(
     let ticket = Ticket {
         key: key.into(),
         user: index,
+        issued_by,
         applies_to: request.applies_to.to_owned(),
         expires,
         assertion: proof::canonical_assertion(&answer).expect("the lab's own answer is well-formed"),

@@ -8,7 +8,7 @@ use crate::lab::web_services::{
 };
 use crate::tls::{Distrust, Resolve, TlsError, Trust};
 use secrecy::ExposeSecret;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use uuid::Uuid;
 
 const HOST: &str = "web.contoso.example";
@@ -34,7 +34,7 @@ fn settings(lab: &WebServices) -> Settings {
     let mut settings = Settings::new(lab.certprov_url(HOST), trust);
     let port = lab.address().port();
     settings.resolve = vec![Resolve { host: HOST.to_owned(), port, address: lab.address() }];
-    settings.pin_profile = PinProfile::Lab;
+    settings.profile = Some(Profile::lab());
     settings.refused = RefusedCredentials::new();
     settings
 }
@@ -58,7 +58,6 @@ fn publication(lab: &WebServices) -> Publication {
         device: Uuid::new_v4(),
         signing_request: rcgen::CertificateParams::default().serialize_request(&key).unwrap().der().to_vec(),
         request_id: Uuid::new_v4(),
-        message_id: Uuid::new_v4(),
     }
 }
 

@@ -41,8 +41,13 @@ pub(super) fn ends_session(operation: &Operation) -> bool {
 
 /// Performs one operation.
 pub(super) async fn perform(phone: &VirtualPhone, peer: &mut Peer, operation: Operation) -> Outcome {
-    phone.lock().operations += 1;
+    let refuses = {
+        let mut inside = phone.lock();
+        inside.operations += 1;
+        inside.lies.refuses
+    };
     let result = match operation {
+        refused if refuses == Some(refused.name()) => refuse(code::NOT_ACCEPTED, "this phone does not do that"),
         Operation::MakeKey { id, kind } => make_key(phone, peer, &id, kind).await,
         Operation::SignHandshake { transcript, scheme } => sign_handshake(phone, peer, &transcript, scheme),
         other => perform_at_once(&mut phone.lock(), peer, other),

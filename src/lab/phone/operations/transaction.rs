@@ -191,7 +191,19 @@ pub(super) fn signing_request(
         return refuse(code::HASH, "this phone signs with SHA-256 only");
     }
     let common_name = if inside.lies.names_another_user { "mallory@contoso.example" } else { common_name };
-    let Some(der) = pkcs10(key, common_name) else { return refuse(code::KEY_FAILED, "the key does not sign") };
+    let another = inside.lies.requests_another_key.then(|| {
+        let made = inside.material.key_kinds.iter().copied().find(|known| kind_number(*known) == key.kind);
+        let keys = inside.material.keys.clone();
+        StoredKey { kind: key.kind, pkcs8: keys(made.unwrap_or(KeyKind::Rsa2048)).to_vec().into() }
+    });
+    let Some(mut der) = pkcs10(another.as_ref().unwrap_or(key), common_name) else {
+        return refuse(code::KEY_FAILED, "the key does not sign");
+    };
+    if inside.lies.signs_request_badly
+        && let Some(last) = der.last_mut()
+    {
+        *last ^= 1;
+    }
     let der = ByteVec::from(der);
     extend_pending(inside, peer, id, |pending| {
         pending.request = Some(der.clone());
@@ -297,6 +309,10 @@ pub(super) fn commit(inside: &mut Inside, peer: &Peer, id: &[u8; 16]) -> Result<
     }
     if inside.lies.commits_nothing {
         return answer(&Committed { fingerprint });
+    }
+    if std::mem::take(&mut inside.lies.loses_power_at_commit) {
+        let next = inside.flash.steps() + 2;
+        inside.flash.cut_power_at(Some(next));
     }
     memory.identity = Some(StoredIdentity { user: pending.user, key, leaf, intermediates: pending.intermediates });
     memory.installed_anchors.extend(pending.anchors);

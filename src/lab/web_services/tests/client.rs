@@ -14,8 +14,10 @@ use hyper::{HeaderMap, Request};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 use secrecy::ExposeSecret;
+use sspi::ntlm::NtlmConfig;
 use sspi::{
-    AuthIdentityBuffers, BufferType, ClientRequestFlags, DataRepresentation, Ntlm, SecurityBuffer, Sspi, SspiImpl,
+    AuthIdentityBuffers, BufferType, ClientRequestFlags, CredentialsBuffers, DataRepresentation, Negotiate,
+    NegotiateConfig, Ntlm, SecurityBuffer, Sspi, SspiImpl,
 };
 use std::sync::{Arc, LazyLock};
 
@@ -68,6 +70,8 @@ pub(super) struct Client {
     http: SendRequest<Full<Bytes>>,
     pub(super) cookie: Option<String>,
     pub(super) origin: String,
+    /// The server's certificate, DER.
+    pub(super) server: Vec<u8>,
     host: String,
 }
 
@@ -88,10 +92,11 @@ impl Client {
         let tcp = tokio::net::TcpStream::connect(lab.address()).await?;
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         let tls = connector.connect(ServerName::try_from("localhost").unwrap(), tcp).await?;
+        let server = tls.get_ref().1.peer_certificates().unwrap()[0].to_vec();
         let (http, driver) = hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.unwrap();
         tokio::spawn(driver);
         let host = format!("localhost:{}", lab.address().port());
-        Ok(Self { http, cookie: None, origin: format!("https://{host}"), host })
+        Ok(Self { http, cookie: None, origin: format!("https://{host}"), server, host })
     }
 
     pub(super) async fn send(
@@ -144,15 +149,27 @@ impl Client {
         body: String,
         alter: impl FnOnce(&mut Vec<u8>),
     ) -> Reply {
+        let mut ntlm = NtlmClient::new(login, password, None);
+        self.windows(scheme, &mut ntlm, body, alter).await
+    }
+
+    /// Both legs of a Windows sign-in, the last message altered; the last answer.
+    pub(super) async fn windows(
+        &mut self,
+        scheme: &str,
+        client: &mut impl Messages,
+        body: String,
+        alter: impl FnOnce(&mut Vec<u8>),
+    ) -> Reply {
         let path = "/WebTicket/WebTicketService.svc";
-        let (domain, name) = login.split_once('\\').unwrap_or(("", login));
-        let mut ntlm =
-            NtlmClient { ntlm: Ntlm::new(), identity: AuthIdentityBuffers::from_utf8(name, domain, password) };
-        let reply =
-            self.rst(path, Some(&format!("{scheme} {}", STANDARD.encode(ntlm.step(None)))), String::new()).await;
+        let first = format!("{scheme} {}", STANDARD.encode(client.step(None)));
+        let reply = self.rst(path, Some(&first), String::new()).await;
         assert_eq!(reply.status, 401);
-        let challenge = reply.header("www-authenticate").strip_prefix(&format!("{scheme} ")).unwrap().to_owned();
-        let mut authenticate = ntlm.step(Some(&STANDARD.decode(challenge).unwrap()));
+        let challenge = reply.header("www-authenticate").strip_prefix(&format!("{scheme} ")).unwrap_or_default();
+        if challenge.is_empty() {
+            return reply;
+        }
+        let mut authenticate = client.step(Some(&STANDARD.decode(challenge).unwrap()));
         alter(&mut authenticate);
         self.rst(path, Some(&format!("{scheme} {}", STANDARD.encode(authenticate))), body).await
     }
@@ -199,15 +216,32 @@ pub(super) fn pin_header(number: &str, pin: &str) -> String {
     )
 }
 
-struct NtlmClient {
+/// What a client says in a Windows sign-in.
+pub(super) trait Messages {
+    /// The first message, or the one that answers this challenge.
+    fn step(&mut self, challenge: Option<&[u8]>) -> Vec<u8>;
+}
+
+/// Bare NTLM.
+pub(super) struct NtlmClient {
     ntlm: Ntlm,
     identity: AuthIdentityBuffers,
+    /// A `SEC_CHANNEL_BINDINGS`.
+    binding: Option<Vec<u8>>,
 }
 
 impl NtlmClient {
+    pub(super) fn new(login: &str, password: &str, binding: Option<Vec<u8>>) -> Self {
+        let (domain, name) = login.split_once('\\').unwrap_or(("", login));
+        Self { ntlm: Ntlm::new(), identity: AuthIdentityBuffers::from_utf8(name, domain, password), binding }
+    }
+}
+
+impl Messages for NtlmClient {
     fn step(&mut self, challenge: Option<&[u8]>) -> Vec<u8> {
         let mut identity = Some(self.identity.clone());
-        let mut input = [SecurityBuffer::new(challenge.unwrap_or_default().to_vec(), BufferType::Token)];
+        let mut input = vec![SecurityBuffer::new(challenge.unwrap_or_default().to_vec(), BufferType::Token)];
+        input.extend(self.binding.clone().map(|binding| SecurityBuffer::new(binding, BufferType::ChannelBindings)));
         let mut output = [SecurityBuffer::new(Vec::new(), BufferType::Token)];
         let mut builder = self
             .ntlm
@@ -224,6 +258,52 @@ impl NtlmClient {
         let [output] = output;
         output.buffer
     }
+}
+
+/// NTLM inside sspi's SPNEGO.
+pub(super) struct NegotiateClient {
+    negotiate: Negotiate,
+    identity: CredentialsBuffers,
+}
+
+impl NegotiateClient {
+    pub(super) fn new(login: &str, password: &str) -> Self {
+        let (domain, name) = login.split_once('\\').unwrap_or(("", login));
+        let config = NegotiateConfig::from_protocol_config(Box::new(NtlmConfig::default()), "desk".to_owned());
+        let negotiate = Negotiate::new_client(config).unwrap();
+        let identity = AuthIdentityBuffers::from_utf8(name, domain, password);
+        Self { negotiate, identity: CredentialsBuffers::AuthIdentity(identity) }
+    }
+}
+
+impl Messages for NegotiateClient {
+    fn step(&mut self, challenge: Option<&[u8]>) -> Vec<u8> {
+        let mut identity = Some(self.identity.clone());
+        let mut input = [SecurityBuffer::new(challenge.unwrap_or_default().to_vec(), BufferType::Token)];
+        let mut output = [SecurityBuffer::new(Vec::new(), BufferType::Token)];
+        let mut builder = self
+            .negotiate
+            .initialize_security_context()
+            .with_credentials_handle(&mut identity)
+            .with_context_requirements(ClientRequestFlags::ALLOCATE_MEMORY)
+            .with_target_data_representation(DataRepresentation::Native)
+            .with_target_name("HTTP/localhost")
+            .with_input(&mut input)
+            .with_output(&mut output);
+        let mut negotiate = self.negotiate.clone();
+        negotiate.initialize_security_context_impl(&mut builder).unwrap().resolve_to_result().unwrap();
+        self.negotiate = negotiate;
+        let [output] = output;
+        output.buffer
+    }
+}
+
+/// The `SEC_CHANNEL_BINDINGS` of this server certificate, spelled out.
+pub(super) fn binding(certificate: &[u8]) -> Vec<u8> {
+    let hash = digest::digest(&digest::SHA256, certificate);
+    let data = [b"tls-server-end-point:".as_slice(), hash.as_ref()].concat();
+    let head: [u32; 8] = [0, 0, 0, 0, 0, 0, 53, 32];
+    [head.iter().flat_map(|word| word.to_le_bytes()).collect(), data].concat()
 }
 
 /// A web ticket as the client has it.

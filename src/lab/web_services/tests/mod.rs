@@ -4,6 +4,8 @@ mod client;
 mod faults;
 mod refusals;
 mod sign_in;
+mod store;
+mod windows;
 
 use super::Kind;
 use crate::credential::KeyKind;

@@ -1,0 +1,197 @@
+//! Every fault of the lab by name: what `--fault NAME` switches on, in one closed list.
+//!
+//! A fault is one row of a table: its name, what value it takes, a sentence for people, and what it does to the running
+//! lab. The mechanisms below stand beside what they break: [`super::web_services::Faults`] and `Settings`,
+//! [`super::pki::ServerFaults`], [`super::phone::Lies`] and the transfers of [`super::usbip::Exporter`].
+
+mod chain;
+mod phone;
+#[cfg(test)]
+mod tests;
+mod value;
+mod web;
+
+use super::Lab;
+use super::pki::ServerFaults;
+use super::web_services::WebServices;
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+use value::{Takes, Value};
+
+/// A fault to switch on, with its value.
+#[derive(Clone)]
+pub struct Fault {
+    entry: &'static Entry,
+    value: Value,
+}
+
+/// What a fault breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// The Web Services' answers, clock, store and rules.
+    Web,
+    /// The certificates of the server's handshake.
+    Chain,
+    /// The first phone, or its cable.
+    Phone,
+}
+
+/// One row of the table.
+struct Entry {
+    name: &'static str,
+    takes: Takes,
+    /// A sentence; without full stop, as in help.
+    says: &'static str,
+    does: Does,
+}
+
+enum Does {
+    Web(fn(&WebServices, &Value)),
+    Chain(fn(&mut ServerFaults)),
+    Phone(fn(&mut Lab, &Value)),
+}
+
+/// A fault as the lists for people have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listed {
+    /// What it breaks.
+    pub group: Group,
+    /// `store-unavailable`.
+    pub name: &'static str,
+    /// What may follow a `=`, with brackets where it may be left out: `[=N]`; empty for a fault that takes no value.
+    pub value: &'static str,
+    /// What it does.
+    pub says: &'static str,
+}
+
+/// Why a text names no fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FaultError {
+    /// The list has no such name.
+    #[error("there is no fault {name:?}{}", nearest(.name))]
+    Unknown {
+        /// What was given.
+        name: String,
+    },
+    /// The value does not fit.
+    #[error("{name} is written {name}{wanted}")]
+    Value {
+        /// The fault.
+        name: &'static str,
+        /// What may follow.
+        wanted: &'static str,
+    },
+}
+
+impl Fault {
+    /// The whole list, by group.
+    pub fn all() -> impl Iterator<Item = Listed> {
+        table().map(|entry| Listed {
+            group: entry.group(),
+            name: entry.name,
+            value: entry.takes.shape(),
+            says: entry.says,
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        self.entry.name
+    }
+
+    /// What it does.
+    pub fn says(&self) -> &'static str {
+        self.entry.says
+    }
+
+    /// What it breaks.
+    pub fn group(&self) -> Group {
+        self.entry.group()
+    }
+
+    pub(super) fn apply(&self, lab: &mut Lab) -> io::Result<()> {
+        match self.entry.does {
+            Does::Web(does) => does(lab.web(), &self.value),
+            Does::Chain(does) => {
+                let mut chain = lab.web().presented();
+                does(&mut chain);
+                lab.web().present(&chain)?;
+            }
+            Does::Phone(does) if !lab.phones.is_empty() => does(lab, &self.value),
+            // A lab without phones has none to break.
+            Does::Phone(_) => {}
+        }
+        Ok(())
+    }
+}
+
+impl Entry {
+    fn group(&self) -> Group {
+        match self.does {
+            Does::Web(_) => Group::Web,
+            Does::Chain(_) => Group::Chain,
+            Does::Phone(_) => Group::Phone,
+        }
+    }
+}
+
+fn table() -> impl Iterator<Item = &'static Entry> {
+    web::FAULTS.iter().chain(chain::FAULTS).chain(phone::FAULTS)
+}
+
+/// The faults that share a word with what was given.
+fn nearest(name: &str) -> String {
+    let near = |entry: &&Entry| entry.name.split('-').any(|word| name.split('-').any(|wanted| wanted == word));
+    let names: Vec<&str> = table().filter(near).map(|entry| entry.name).collect();
+    if names.is_empty() { String::new() } else { format!("; perhaps {}", names.join(" or ")) }
+}
+
+impl FromStr for Fault {
+    type Err = FaultError;
+
+    /// `name` or `name=value`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+        let entry = table().find(|entry| entry.name == name);
+        let entry = entry.ok_or_else(|| FaultError::Unknown { name: name.to_owned() })?;
+        let value = entry.takes.read(value);
+        let value = value.ok_or(FaultError::Value { name: entry.name, wanted: entry.takes.shape() })?;
+        Ok(Self { entry, value })
+    }
+}
+
+impl PartialEq for Fault {
+    fn eq(&self, other: &Self) -> bool {
+        self.entry.name == other.entry.name && self.value == other.value
+    }
+}
+
+impl Eq for Fault {}
+
+impl fmt::Display for Fault {
+    /// As [`Fault::from_str`] reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.entry.name)?;
+        match self.value.text() {
+            Some(value) => write!(f, "={value}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fault({self})")
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Web => "web",
+            Self::Chain => "chain",
+            Self::Phone => "phone",
+        })
+    }
+}
