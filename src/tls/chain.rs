@@ -1,5 +1,6 @@
 //! The path from a server's certificate to an anchor: what was sent, what had to be added, and where it ends if it does.
 
+use super::signature::Hash;
 use super::trust::Trust;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
@@ -43,6 +44,14 @@ pub(super) fn walk(presented: &[CertificateDer<'_>], helping: &[CertificateDer<'
     }
     let is_root = top.subject() == top.issuer();
     Some(Top { length, issuer: top.issuer().to_string(), is_root, addresses: issuer_addresses(&top) })
+}
+
+/// The first certificate that a broken hash signs. A root is believed for its key, whatever it is signed with.
+pub(super) fn signed_with_a_broken_hash(presented: &[CertificateDer<'_>]) -> Option<String> {
+    let certificates = presented.iter().filter_map(|c| Some(X509Certificate::from_der(c).ok()?.1));
+    let signed = certificates.filter(|certificate| certificate.subject() != certificate.issuer());
+    let mut broken = signed.filter(|certificate| Hash::of_signature(certificate).is_some_and(Hash::is_broken));
+    broken.next().map(|certificate| certificate.subject().to_string())
 }
 
 fn issuer_addresses(certificate: &X509Certificate<'_>) -> Vec<String> {

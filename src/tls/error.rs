@@ -1,5 +1,6 @@
 //! Why there is no TLS connection to a server, and what to do about it.
 
+use super::Engine;
 use std::io;
 
 /// Why there is no TLS connection.
@@ -51,8 +52,50 @@ pub enum TlsError {
         port: u16,
         /// The limit.
         seconds: u64,
-        /// `connecting` or `TLS handshake`.
+        /// `connecting`, `asking the proxy` or `TLS handshake`.
         step: &'static str,
+    },
+    /// No HTTP proxy, or one that wants TLS to itself.
+    #[error("`{proxy}` is not an address of a plain HTTP proxy")]
+    ProxyUnfit {
+        /// The proxy, without its credentials.
+        proxy: String,
+    },
+    /// No way to the proxy.
+    #[error("the proxy {proxy} cannot be reached")]
+    ProxyUnreachable {
+        /// The proxy.
+        proxy: String,
+        /// Why.
+        source: Box<TlsError>,
+    },
+    /// The proxy does not let this computer through.
+    #[error("the proxy {proxy} refuses to connect to {host} port {port} (HTTP {status})")]
+    ProxyRefuses {
+        /// The proxy.
+        proxy: String,
+        /// The server that it was asked for.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// The answer.
+        status: u16,
+    },
+    /// The proxy wants to know who asks (HTTP 407).
+    #[error("the proxy {proxy} {}", if *given { "refuses the user name and password it was given" } else { "wants a user name and password" })]
+    ProxyWantsLogin {
+        /// The proxy.
+        proxy: String,
+        /// It was given some.
+        given: bool,
+    },
+    /// What answers there is no HTTP proxy.
+    #[error("the proxy {proxy} does not answer as an HTTP proxy does")]
+    ProxyNonsense {
+        /// The proxy.
+        proxy: String,
+        /// What is wrong with its answer.
+        source: io::Error,
     },
     /// This computer does not trust the server's certificate.
     #[error("the certificate of {host} is not trusted: {reason}")]
@@ -68,23 +111,28 @@ pub enum TlsError {
         verdict: Box<rustls::Error>,
     },
     /// The two sides share no TLS version or cipher.
-    #[error(
-        "{host} and this program share no TLS version or cipher; the server probably lacks ECDHE with AES-GCM, as Lync \
-         2010/2013 on Windows Server 2012 R2 and older do, and this build cannot speak older TLS"
-    )]
+    #[error("{host} and this program share no TLS version or cipher; {}", nothing_in_common(*engine))]
     NoCommonCipher {
         /// The server.
         host: String,
-        /// What rustls said.
-        source: rustls::Error,
+        /// The engine that tried. There is no other try with the other one.
+        engine: Engine,
+        /// What the engine said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The pool is said to need the engine for old TLS, and this build has none.
+    #[error("{host} is to be reached with old TLS, and this build of the program has no engine for it")]
+    EngineMissing {
+        /// The server.
+        host: String,
     },
     /// The handshake failed in another way.
     #[error("the TLS handshake with {host} failed")]
     Handshake {
         /// The server.
         host: String,
-        /// What rustls said.
-        source: rustls::Error,
+        /// What the engine said.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The connection broke during the handshake: often a plain-text port, a proxy, or a server that hangs up on TLS 1.2.
     #[error("the connection to {host} broke during the TLS handshake")]
@@ -126,9 +174,24 @@ pub enum Distrust {
         /// The names it is for.
         names: Vec<String>,
     },
+    /// A hash that nobody should believe any more. This program does not either, on purpose.
+    #[error("the certificate `{subject}` of its chain is signed with SHA-1 or MD5, which can be forged")]
+    OldSignature {
+        /// Whose certificate.
+        subject: String,
+    },
     /// Anything else that webpki refuses; the verdict has the words.
     #[error("it breaks the rules for server certificates")]
     Unfit,
+}
+
+fn nothing_in_common(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Modern => {
+            "the server probably lacks ECDHE with AES-GCM, as Lync 2010/2013 on Windows Server 2012 R2 and older do"
+        }
+        Engine::Legacy => "old TLS was asked for: TLS 1.0 to 1.2, with CBC ciphers too",
+    }
 }
 
 fn tried_text(tried: &[String]) -> String {
@@ -152,12 +215,33 @@ impl TlsError {
             Self::Unreachable { .. } | Self::TimedOut { .. } => {
                 "check this computer's network and the firewall between it and the pool, then repeat"
             }
-            Self::Untrusted { reason, .. } => reason.next_step(),
-            Self::NoCommonCipher { .. } => {
-                "use a build with the OpenSSL engine for this pool, or enable ECDHE with AES-GCM on the server"
+            Self::ProxyUnfit { .. } => {
+                "give the proxy as http://host:port, or name the pool in NO_PROXY if there is a straight way to it"
             }
-            Self::Handshake { .. } | Self::Broken { .. } => {
+            Self::ProxyUnreachable { .. } | Self::ProxyNonsense { .. } => {
+                "check the proxy's address (HTTPS_PROXY, or what was given for the pool), or name the pool in NO_PROXY if there is a straight way to it"
+            }
+            Self::ProxyRefuses { .. } => {
+                "have the proxy's administrator allow this server, or name the pool in NO_PROXY if there is a straight way to it"
+            }
+            Self::ProxyWantsLogin { .. } => {
+                "put the right user name and password into the proxy's address: http://name:password@host:port"
+            }
+            Self::Untrusted { reason, .. } => reason.next_step(),
+            Self::NoCommonCipher { engine: Engine::Modern, .. } => {
+                "reach this pool with old TLS: `--tls legacy`, or `tls = \"legacy\"` in the pool's configuration; or enable ECDHE with AES-GCM on the server"
+            }
+            Self::NoCommonCipher { engine: Engine::Legacy, .. } => {
+                "leave out `--tls legacy`, or `tls = \"legacy\"` in the pool's configuration: this server may want newer TLS"
+            }
+            Self::EngineMissing { .. } => {
+                "use a build with it (`cargo install --features legacy-tls`), or enable ECDHE with AES-GCM on the server and leave out `legacy`"
+            }
+            Self::Handshake { .. } => {
                 "check that the address is an HTTPS service and that no proxy stands in between, then repeat"
+            }
+            Self::Broken { .. } => {
+                "check that the address is an HTTPS service and that no proxy stands in between, then repeat; a very old server may need `--tls legacy`"
             }
         }
     }
@@ -169,11 +253,18 @@ impl TlsError {
             | Self::Refused { .. }
             | Self::Unreachable { .. }
             | Self::TimedOut { .. }
+            | Self::ProxyUnreachable { .. }
             | Self::Broken { .. } => true,
+            // The proxy itself did not get there.
+            Self::ProxyRefuses { status, .. } => matches!(status, 502..=504),
             Self::BadHost { .. }
             | Self::NoAnchors
+            | Self::ProxyUnfit { .. }
+            | Self::ProxyWantsLogin { .. }
+            | Self::ProxyNonsense { .. }
             | Self::Untrusted { .. }
             | Self::NoCommonCipher { .. }
+            | Self::EngineMissing { .. }
             | Self::Handshake { .. } => false,
         }
     }
@@ -194,6 +285,7 @@ impl Distrust {
             Self::WrongName { .. } => {
                 "use a name that the certificate is for, or have the server's certificate replaced"
             }
+            Self::OldSignature { .. } => "have the administrator replace that certificate by one signed with SHA-256",
             Self::Unfit => "have the administrator look at the server's certificate",
         }
     }

@@ -1,5 +1,7 @@
 //! A small certificate authority for tests: root, intermediate, servers.
 
+use crate::credential::KeyKind;
+use crate::lab::keys::Keys;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -49,31 +51,77 @@ impl Authority {
 
     pub(crate) fn server_with(
         &self,
-        mut params: CertificateParams,
+        params: CertificateParams,
         sends: Sends,
         issuer_at: Option<&str>,
     ) -> Arc<ServerConfig> {
+        self.identity(params, sends, issuer_at).speaking(rustls::ALL_VERSIONS)
+    }
+
+    /// A server's certificates and key.
+    pub(crate) fn identity(&self, params: CertificateParams, sends: Sends, issuer_at: Option<&str>) -> Identity {
+        self.identity_with(KeyPair::generate().unwrap(), params, sends, issuer_at)
+    }
+
+    pub(crate) fn identity_with(
+        &self,
+        key: KeyPair,
+        mut params: CertificateParams,
+        sends: Sends,
+        issuer_at: Option<&str>,
+    ) -> Identity {
         if let Some(address) = issuer_at {
             params.custom_extensions.push(issuer_address(address));
         }
-        let key = KeyPair::generate().unwrap();
         let own = params.signed_by(&key, &self.intermediate).unwrap();
         let mut chain: Vec<CertificateDer<'static>> = vec![own.der().clone()];
         if matches!(sends, Sends::Everything) {
             chain.push(self.intermediate.der().clone());
         }
-        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        Identity { chain, key: key.serialize_der() }
+    }
+}
+
+/// What a server presents.
+pub(crate) struct Identity {
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    /// PKCS#8.
+    pub(crate) key: Vec<u8>,
+}
+
+impl Identity {
+    pub(crate) fn speaking(&self, versions: &[&'static rustls::SupportedProtocolVersion]) -> Arc<ServerConfig> {
+        let key = PrivateKeyDer::try_from(self.key.clone()).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(chain, key)
+            .with_single_cert(self.chain.clone(), key)
             .unwrap();
         Arc::new(config)
     }
 }
 
-fn ca(name: &str) -> CertificateParams {
+/// An RSA key; making a new one would take a while.
+pub(crate) fn rsa_key(algorithm: &'static rcgen::SignatureAlgorithm) -> KeyPair {
+    let pkcs8 = Keys::recycled().take(KeyKind::Rsa2048);
+    KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8.as_slice().into(), algorithm).unwrap()
+}
+
+/// The certificate with an RSA signature said to be SHA-1's instead of SHA-256's. It is no valid one, but a judge has to
+/// refuse it before it finds out.
+pub(crate) fn signed_with_sha1(certificate: &[u8]) -> Vec<u8> {
+    let id = |last| [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, last];
+    let mut old = certificate.to_vec();
+    for at in 0..old.len() - 8 {
+        if old[at..at + 9] == id(11) {
+            old[at..at + 9].copy_from_slice(&id(5));
+        }
+    }
+    old
+}
+
+pub(super) fn ca(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -2,22 +2,36 @@
 //!
 //! The verdict that grants trust is always webpki's, name check included. What goes beyond it only helps webpki to find
 //! a path (an intermediate that the server forgot to send) or a person to understand its refusal.
-//! This engine is rustls: TLS 1.2 and 1.3 with ECDHE and AEAD ciphers, nothing older.
+//! Which engine speaks, rustls or for old pools OpenSSL, changes nothing about that.
 
 mod aia;
+mod binding;
 mod chain;
+mod connector;
+mod dial;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod handshake;
+mod judge;
+#[cfg(feature = "legacy-tls")]
+mod legacy;
+mod modern;
 pub(crate) mod pkcs7;
+mod proxy;
+mod signature;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod traffic;
 mod trust;
-mod verifier;
 
 pub use chain::ServerChain;
+pub use connector::{Connector, Probed, Resolve};
 pub use error::{Distrust, TlsError};
-pub use stream::{Connector, Resolve, Stream};
+pub use handshake::Negotiated;
+pub use proxy::Proxy;
+pub use stream::Stream;
 pub use traffic::Traffic;
 pub use trust::{Trust, TrustError};
 
@@ -31,14 +45,7 @@ pub enum Engine {
     Legacy,
 }
 
-/// The way to a server.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Proxy {
-    /// As the system says: `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in either case.
-    #[default]
-    System,
-    /// Straight, whatever the system says.
-    Straight,
-    /// By CONNECT through this HTTP proxy.
-    Through(url::Url),
+/// An IPv6 address without its brackets.
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }

@@ -14,6 +14,8 @@ pub struct Traffic {
     received: AtomicU64,
     sent: AtomicU64,
     connections: AtomicU64,
+    full_handshakes: AtomicU64,
+    resumed_handshakes: AtomicU64,
 }
 
 impl Traffic {
@@ -30,6 +32,21 @@ impl Traffic {
     /// TLS connections begun, failed ones included.
     pub fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Handshakes with a trusted server in which it showed its certificate.
+    pub fn full_handshakes(&self) -> u64 {
+        self.full_handshakes.load(Ordering::Relaxed)
+    }
+
+    /// Handshakes with a trusted server that resumed an earlier session.
+    pub fn resumed_handshakes(&self) -> u64 {
+        self.resumed_handshakes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_handshake(&self, resumed: bool) {
+        let counter = if resumed { &self.resumed_handshakes } else { &self.full_handshakes };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -142,7 +142,11 @@ impl Pool {
     pub fn new(settings: Settings) -> Result<Self, PoolError> {
         Ok(Self(Arc::new(Shared {
             certprov_url: Self::address(&settings.certprov_url)?,
-            connector: Arc::new(Connector::new(settings.trust, settings.resolve)),
+            connector: Arc::new(
+                Connector::new(settings.trust, settings.resolve)
+                    .with_engine(settings.engine)
+                    .with_proxy(settings.proxy),
+            ),
             allowed_hosts: settings.allowed_hosts,
             pin_profile: settings.pin_profile,
             refused: settings.refused,
