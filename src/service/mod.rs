@@ -1,5 +1,6 @@
 //! Enrolment on the user's behalf: what `provision` asks of a service that gives out user certificates.
 
+pub mod capture;
 pub mod ocauth;
 pub mod server_trust;
 
