@@ -90,6 +90,8 @@ pub(crate) struct Args {
 pub(crate) enum Auth {
     /// Windows account and password
     Ntlm,
+    /// The certificate on the phone, which is renewed: the phone signs for itself, and no password is asked for
+    Certificate,
     /// Phone number and PIN; its message is not public, so it goes only to a lab
     Pin,
 }
@@ -137,6 +139,7 @@ async fn job(args: &Args, screen: &Screen) -> Result<Exit, CliError> {
         user: user.clone(),
         sign_in: match auth {
             Auth::Ntlm => SignInWay::Ntlm,
+            Auth::Certificate => SignInWay::Certificate,
             Auth::Pin => SignInWay::Pin,
         },
         dry_run: args.dry_run,
@@ -154,6 +157,10 @@ async fn job(args: &Args, screen: &Screen) -> Result<Exit, CliError> {
         },
         slot: found.slot().to_string(),
         lab: chosen.lab,
+        publish_tries: 4,
+        publish_wait: std::time::Duration::from_secs(30),
+        jitter: tethercert::provision::Jitter::random(),
+        terms: None,
     };
     let mut service = chosen.pool.enrolment();
     let mut console = Console::new(screen.clone(), stop.clone(), answers, lab_user);
@@ -309,6 +316,7 @@ async fn answers(args: &Args, auth: Auth, login: String, stop: &Stop) -> Result<
             let password = read(&args.password_file, format!("the password of {login}")).await?;
             SignInAnswer::Ntlm { login, password }
         }
+        Auth::Certificate => SignInAnswer::Phone,
         Auth::Pin => {
             let number = match (&args.phone_number, args.phone.bus.lab) {
                 (Some(number), _) => number.clone(),

@@ -3,6 +3,7 @@
 use super::event::{Event, PoolSeen, Stage};
 use super::meeting::{Met, belongs_to};
 use super::outcome::Expected;
+use super::renewing::not_offered;
 use super::story::Story;
 use super::trust::ServerSeen;
 use super::{Operator, Plan, ProvisionError, Verified};
@@ -95,11 +96,18 @@ impl<O: Operator> Story<'_, O> {
         if whole.is_none() {
             // All that can refuse a secret, before anybody is asked for one.
             if transaction.published.is_none() {
-                let host = service.sign_in_host(&self.job.user, self.job.sign_in);
-                secret_goes_to = Some(self.until_stopped(host).await??);
+                if self.signs_for_itself() {
+                    self.refuse_who_cannot_sign(&met, now)?;
+                }
+                let host = self.until_stopped(service.sign_in_host(&self.job.user, self.job.sign_in)).await?;
+                let host = host.map_err(|error| match self.signs_for_itself() {
+                    true => not_offered(error),
+                    false => error.into(),
+                });
+                secret_goes_to = Some(host?);
             }
-            if consent_wanted(&met, &transaction) == ConsentWanted::AdministratorCode && !met.authenticity.is_vouched()
-            {
+            let consent = self.consent_wanted(&met, &transaction);
+            if consent == ConsentWanted::AdministratorCode && !met.authenticity.is_vouched() {
                 return Err(PhoneError::CodeWithheld.into());
             }
         }
@@ -242,6 +250,7 @@ impl<O: Operator> Story<'_, O> {
         let found = [
             (ours, format!("it is set up for {}", in_use.user)),
             (!self.job.renew, "--renew asks for it".into()),
+            (!self.signs_for_itself(), "--auth certificate renews it".into()),
             (in_force, "another certificate was published since, or may have been".into()),
             (
                 in_date,
@@ -283,13 +292,14 @@ impl<O: Operator> Story<'_, O> {
         let nothing = Remedy { anchors: Vec::new(), intermediates: Vec::new(), path: Vec::new() };
         let verified = expected.verify(&possession, &read_back, &nothing)?;
         let pending = planned.met.newest.as_ref().filter(|known| known.phase.is_pending());
-        self.proved(planned, pending.map(|known| known.id), &verified, started).await?;
+        let pending = pending.map(|known| known.id);
+        self.proved(planned.met.identity.device, pending, &verified, started).await?;
         Ok(Some(verified))
     }
 
     /// The consent that the phone wants. A code is asked for before the user's secret is.
     pub(super) async fn ask_consent(&mut self, planned: &Planned) -> Result<Consent, ProvisionError> {
-        Ok(match consent_wanted(&planned.met, &planned.transaction) {
+        Ok(match self.consent_wanted(&planned.met, &planned.transaction) {
             ConsentWanted::Nothing => Consent::NotWanted,
             ConsentWanted::KeyPress => Consent::KeyPress,
             ConsentWanted::AdministratorCode => {
@@ -300,21 +310,23 @@ impl<O: Operator> Story<'_, O> {
         })
     }
 
+    /// What another host began is undone, and a ticket request signed, only with consent in this session, whoever the phone
+    /// remembers.
+    fn consent_wanted(&self, met: &Met, transaction: &Transaction) -> ConsentWanted {
+        let undoes_anothers = transaction.gives_up.as_ref().is_some_and(|given_up| given_up.foreign);
+        let signs = self.signs_for_itself() && transaction.published.is_none();
+        match met.identity.host_known && !undoes_anothers && !signs {
+            true => ConsentWanted::Nothing,
+            false => met.identity.consent,
+        }
+    }
+
     pub(super) fn settings(&self) -> Settings {
         Settings {
             sip_uri: self.job.user.uri(),
             registrar: self.job.registrar.clone(),
             web_services: self.job.web_services.clone(),
         }
-    }
-}
-
-/// What another host began is undone only with consent in this session, whoever the phone remembers.
-fn consent_wanted(met: &Met, transaction: &Transaction) -> ConsentWanted {
-    let undoes_anothers = transaction.gives_up.as_ref().is_some_and(|given_up| given_up.foreign);
-    match met.identity.host_known && !undoes_anothers {
-        true => ConsentWanted::Nothing,
-        false => met.identity.consent,
     }
 }
 

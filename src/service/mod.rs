@@ -30,6 +30,13 @@ pub trait Enrolment: Send {
     /// The service's clock less this computer's, seconds, by its newest answer that said the time.
     fn clock_offset_seconds(&self) -> Option<i64>;
 
+    /// What a certificate's key has to sign so that [`SignIn::Certificate`] is believed, by the service's clock. Sends no
+    /// credential. The terms hold for some minutes.
+    fn endorsement_terms(
+        &mut self,
+        user: &SipAddress,
+    ) -> impl Future<Output = Result<EndorsementTerms, ServiceError>> + Send;
+
     /// Gets a web ticket for `user`. A refused credential is not sent again by this process, to any server.
     fn sign_in(
         &mut self,
@@ -52,15 +59,28 @@ pub trait Enrolment: Send {
 pub enum SignInWay {
     /// Windows credentials, by NTLM.
     Ntlm,
+    /// Windows credentials, by SPNEGO.
+    Negotiate,
     /// Number and PIN.
     Pin,
+    /// The certificate that the phone holds already.
+    Certificate,
+    /// Windows credentials, readable to the server.
+    Basic,
 }
 
-/// How the user signs in. Neither secret ever crosses the cable.
+/// How the user signs in. No secret ever crosses the cable.
 #[derive(Debug)]
 pub enum SignIn {
-    /// Windows credentials, by NTLM.
+    /// Windows credentials, by NTLM; under the name Negotiate where the server offers only that.
     Ntlm {
+        /// `CONTOSO\alice` or `alice@contoso.example`.
+        login: String,
+        /// The user's password.
+        password: SecretString,
+    },
+    /// Windows credentials, by SPNEGO with NTLM inside.
+    Negotiate {
         /// `CONTOSO\alice` or `alice@contoso.example`.
         login: String,
         /// The user's password.
@@ -72,6 +92,15 @@ pub enum SignIn {
         number: String,
         /// The PIN.
         pin: SecretString,
+    },
+    /// The user's certificate from an earlier enrolment; its key never left the phone, which has signed for this sign-in.
+    Certificate(Endorsement),
+    /// Windows credentials, which the server gets to read: only when asked for by name.
+    Basic {
+        /// `CONTOSO\alice` or `alice@contoso.example`.
+        login: String,
+        /// The user's password.
+        password: SecretString,
     },
 }
 
@@ -138,8 +167,6 @@ pub struct Publication {
     pub signing_request: Vec<u8>,
     /// Names this request at the service (WSTEP `RequestID`).
     pub request_id: Uuid,
-    /// Names the message (WS-Addressing `MessageID`).
-    pub message_id: Uuid,
 }
 
 /// What the service answered.
@@ -153,4 +180,4 @@ pub struct Published {
     pub server: Option<String>,
 }
 
-pub use ocauth::{ErrorClass, ServiceError};
+pub use ocauth::{Endorsement, EndorsementAlgorithm, EndorsementTerms, ErrorClass, ServiceError};

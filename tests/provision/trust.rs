@@ -99,7 +99,7 @@ async fn bench(registrar: SocketAddr, roots: &[&[u8]]) -> Bench {
     bench
 }
 
-fn judgements(answers: &Answers) -> Vec<&ServerJudgement> {
+fn judgements<'a>(answers: &'a Answers<'_>) -> Vec<&'a ServerJudgement> {
     let judgements = answers.events.iter().filter_map(|event| match event {
         Event::Server(judgement) => Some(judgement),
         _ => None,
@@ -107,7 +107,7 @@ fn judgements(answers: &Answers) -> Vec<&ServerJudgement> {
     judgements.collect()
 }
 
-fn notices(answers: &Answers) -> Vec<&str> {
+fn notices<'a>(answers: &'a Answers<'_>) -> Vec<&'a str> {
     let notices = answers.events.iter().filter_map(|event| match event {
         Event::Notice { text } => Some(text.as_str()),
         _ => None,

@@ -81,6 +81,12 @@ pub enum ServiceError {
     /// The PIN message is not public and goes only to a lab, or to a pool that the operator gave a profile for.
     #[error("signing in with a PIN is refused: its message is not public, so it goes only to a lab")]
     PinProfileNotAllowed,
+    /// This program has not got this way to sign in yet.
+    #[error("{way} is not built yet")]
+    NotBuilt {
+        /// The way, for a person.
+        way: &'static str,
+    },
     /// A credential or a ticket would go to a host that is neither in the user's domain nor allowed.
     #[error("credentials are not sent to {host}: it is not in {domain} and was not allowed")]
     HostNotAllowed {
@@ -204,12 +210,13 @@ fn said(diagnosis: Option<&Diagnosis>) -> String {
 
 impl ServiceError {
     /// What the technician does next.
-    pub fn next_step(&self) -> &'static str {
-        match self {
+    pub fn next_step(&self) -> String {
+        let text = match self {
             Self::Connection(error) => error.next_step(),
             Self::Lost { .. } | Self::TimedOut { .. } => "repeat; if it stays, check the network and the server's load",
             Self::NothingThere { .. } => "check the spelling of --certprov-url: host and path",
             Self::PinProfileNotAllowed => "sign in with NTLM: --auth ntlm --login 'DOMAIN\\user'",
+            Self::NotBuilt { .. } => "sign in with NTLM: --auth ntlm --login 'DOMAIN\\user'",
             Self::HostNotAllowed { .. } => {
                 "check that the address is the right pool; if it is, repeat with --allow-host"
             }
@@ -233,7 +240,8 @@ impl ServiceError {
             Self::BadAnswer { .. } => "check that the address is the certificate provisioning service of a pool",
             Self::OutcomeUnknown { .. } => "repeat the same command: the same request is sent again with the same ids",
             Self::UnfitCertificate { .. } => "repeat the same command: a new key is made and published",
-        }
+        };
+        text.to_owned()
     }
 
     /// Who can put it right.
@@ -243,6 +251,7 @@ impl ServiceError {
             Self::Connection(_) => ErrorClass::NeedsPerson,
             Self::Lost { .. } | Self::TimedOut { .. } | Self::TicketRefused { .. } => ErrorClass::Temporary,
             Self::PinProfileNotAllowed
+            | Self::NotBuilt { .. }
             | Self::HostNotAllowed { .. }
             | Self::InsecureAddress { .. }
             | Self::OtherUser { .. } => ErrorClass::Policy,
@@ -294,6 +303,7 @@ impl ServiceError {
             | Self::Lost { .. }
             | Self::TimedOut { .. }
             | Self::PinProfileNotAllowed
+            | Self::NotBuilt { .. }
             | Self::HostNotAllowed { .. }
             | Self::InsecureAddress { .. }
             | Self::OtherUser { .. }

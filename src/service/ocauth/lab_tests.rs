@@ -54,7 +54,6 @@ fn publication(lab: &WebServices) -> Publication {
         device: Uuid::new_v4(),
         signing_request: rcgen::CertificateParams::default().serialize_request(&key).unwrap().der().to_vec(),
         request_id: Uuid::new_v4(),
-        message_id: Uuid::new_v4(),
     }
 }
 

@@ -8,6 +8,7 @@ mod collecting;
 #[cfg(test)]
 mod collecting_tests;
 mod diagnostics;
+mod endorsement;
 mod error;
 mod http;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod xml;
 
 pub use collecting::{Collected, RootDownload};
 pub use diagnostics::{Diagnosis, Meaning, Route};
+pub use endorsement::{Endorsement, EndorsementAlgorithm, EndorsementTerms};
 pub use error::{ErrorClass, ServiceError, Step};
 pub use pool::{PinProfile, Pool, PoolError, Settings};
 pub use refused::RefusedCredentials;
@@ -99,6 +101,10 @@ impl Enrolment for OcAuth {
         })
     }
 
+    async fn endorsement_terms(&mut self, _user: &SipAddress) -> Result<EndorsementTerms, ServiceError> {
+        Err(ServiceError::NotBuilt { way: "certificate authentication" })
+    }
+
     async fn sign_in(&mut self, user: &SipAddress, with: &SignIn) -> Result<Ticket, ServiceError> {
         self.belongs_to(user)?;
         if matches!(with, SignIn::Pin { .. }) && self.pool.pin_profile() != PinProfile::Lab {
@@ -107,6 +113,9 @@ impl Enrolment for OcAuth {
         let mark = match with {
             SignIn::Ntlm { login, password } => self.pool.refused().mark("ntlm", login, password),
             SignIn::Pin { number, pin } => self.pool.refused().mark("pin", &ticket::normal_number(number), pin),
+            SignIn::Negotiate { .. } => return Err(ServiceError::NotBuilt { way: "Negotiate authentication" }),
+            SignIn::Certificate(_) => return Err(ServiceError::NotBuilt { way: "certificate authentication" }),
+            SignIn::Basic { .. } => return Err(ServiceError::NotBuilt { way: "Basic authentication" }),
         };
         if self.pool.refused().contains(&mark) {
             return Err(ServiceError::RefusedBefore);
@@ -125,6 +134,9 @@ impl Enrolment for OcAuth {
         let result = match with {
             SignIn::Ntlm { login, password } => self.ticket_by_ntlm(&known, user, login, password).await,
             SignIn::Pin { number, pin } => self.ticket_by_pin(&known, user, number, pin).await,
+            SignIn::Negotiate { .. } | SignIn::Certificate(_) | SignIn::Basic { .. } => {
+                unreachable!("it has no mark")
+            }
         };
         if matches!(result, Err(ServiceError::CredentialRefused { .. })) {
             refused.remember(mark);
@@ -363,7 +375,7 @@ fn fits(name: &str, user: &SipAddress, with: &SignIn) -> bool {
     let is_sip = name.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("sip:"));
     match with {
         SignIn::Ntlm { .. } if !is_sip => true,
-        SignIn::Ntlm { .. } | SignIn::Pin { .. } => name.parse::<SipAddress>().as_ref() == Ok(user),
+        _ => name.parse::<SipAddress>().as_ref() == Ok(user),
     }
 }
 
@@ -371,6 +383,9 @@ fn sign_in_port(known: &Known, way: SignInWay) -> Result<&Port, ServiceError> {
     let (wanted, way): (&[&'static str], _) = match way {
         SignInWay::Ntlm => (&[names::PORT_WINDOWS, names::PORT_NTLM], "NTLM authentication"),
         SignInWay::Pin => (&[names::PORT_PIN], "PIN authentication"),
+        SignInWay::Negotiate => return Err(ServiceError::NotBuilt { way: "Negotiate authentication" }),
+        SignInWay::Certificate => return Err(ServiceError::NotBuilt { way: "certificate authentication" }),
+        SignInWay::Basic => return Err(ServiceError::NotBuilt { way: "Basic authentication" }),
     };
     let find = |name: &&'static str| known.ports.iter().find(|port| port.name.eq_ignore_ascii_case(name));
     wanted.iter().find_map(find).ok_or_else(|| ServiceError::NotOffered {

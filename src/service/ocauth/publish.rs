@@ -8,6 +8,7 @@ use crate::service::Publication;
 use crate::tls::pkcs7;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use uuid::Uuid;
 use x509_parser::prelude::{FromDer, X509Certificate, X509CertificationRequest};
 use zeroize::Zeroizing;
 
@@ -45,7 +46,9 @@ pub(super) fn request(
     let security = ticket.security();
     let location = escape(location)?;
     let entity = escape(publication.user.as_str())?;
-    let (device, message_id, request_id) = (publication.device, publication.message_id, publication.request_id);
+    let (device, request_id) = (publication.device, publication.request_id);
+    // A MessageID names one message: a repeated publication is another message, and a strict service refuses an id twice.
+    let message_id = Uuid::new_v4();
     let signing_request = lines_of_76(&publication.signing_request);
     let message = Zeroizing::new(format!(
         "<?xml version=\"1.0\" encoding=\"utf-8\"?><soap:Envelope{declarations}><soap:Header>\
@@ -128,7 +131,6 @@ mod tests {
     use super::super::xml::descendant;
     use super::*;
     use proptest::prelude::*;
-    use uuid::Uuid;
 
     fn publication() -> Publication {
         Publication {
@@ -136,7 +138,6 @@ mod tests {
             device: Uuid::from_u128(0x34d859db_6585_5f91_a3b4_de853c15347d),
             signing_request: vec![0x30; 300],
             request_id: Uuid::from_u128(1),
-            message_id: Uuid::from_u128(2),
         }
     }
 
@@ -152,7 +153,20 @@ mod tests {
         assert_eq!(rst.tag_name().namespace(), Some("http://docs.oasis-open.org/ws-sx/ws-trust/200512/"));
         let token = message.split_once("Base64Binary\">").unwrap().1.split_once('<').unwrap().0;
         assert!(token.starts_with("\r\n") && token.trim().split("\r\n").all(|line| line.len() <= 76));
-        assert!(message.contains("uuid:00000000-0000-0000-0000-000000000002"));
+    }
+
+    #[test]
+    fn every_sending_of_a_publication_is_a_message_of_its_own_with_the_same_request_id() {
+        let send =
+            || String::from_utf8(request(&issued().ticket, "https://a/x", &publication()).unwrap().to_vec()).unwrap();
+        let inside = |message: &str, name: &str| {
+            let document = parse(message).unwrap();
+            text(descendant(document.root_element(), name).unwrap())
+        };
+        let (first, second) = (send(), send());
+        assert!(inside(&first, "MessageID").starts_with("uuid:"));
+        assert_ne!(inside(&first, "MessageID"), inside(&second, "MessageID"));
+        assert_eq!(inside(&first, "RequestID"), inside(&second, "RequestID"));
     }
 
     #[test]

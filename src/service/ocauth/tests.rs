@@ -36,7 +36,6 @@ fn publication() -> Publication {
         device: Uuid::new_v4(),
         signing_request: request.der().to_vec(),
         request_id: Uuid::new_v4(),
-        message_id: Uuid::new_v4(),
     }
 }
 
