@@ -34,6 +34,10 @@ pub struct Collected {
     pub also: Vec<ServerFound>,
     /// The service's own download.
     pub download: Download,
+    /// What the operator's thumbprint says about the root of the Web Services' chain.
+    pub named_root: Compared,
+    /// Intermediates that the operator gave, DER.
+    pub given: Vec<Vec<u8>>,
 }
 
 impl Collected {
@@ -49,6 +53,7 @@ pub(super) struct Collecting {
     download: RootDownload,
     resolve: Vec<Resolve>,
     proxy: Proxy,
+    given: Vec<Vec<u8>>,
     known: Mutex<Option<(Instant, Vec<ServerFound>, Download)>>,
 }
 
@@ -59,6 +64,7 @@ impl Collecting {
             download: settings.root_download.clone(),
             resolve: settings.resolve.clone(),
             proxy: settings.proxy.clone(),
+            given: settings.trust.intermediates().iter().map(|it| it.to_vec()).collect(),
             known: Mutex::new(None),
         }
     }
@@ -84,10 +90,15 @@ impl Collecting {
         (also, download)
     }
 
+    /// What the operator's thumbprint says about the root of the Web Services' chain.
+    pub(super) fn named_root(&self, web: &ServerFound) -> Compared {
+        Compared::chain_with_thumbprint(web, self.download.thumbprint.as_ref())
+    }
+
     async fn download(&self, web: &ServerFound, certprov: &Url) -> Download {
-        let address = || self.download.url.clone().or_else(|| root_chains::usual_address(certprov));
-        let Some((profile, url)) = self.download.profile.as_ref().and_then(|profile| Some((profile, address()?)))
-        else {
+        let Some(profile) = &self.download.profile else { return Download::NotAsked };
+        let given = self.download.url.clone();
+        let Some(url) = given.or_else(|| root_chains::usual_address(certprov, profile)) else {
             return Download::NotAsked;
         };
         match root_chains::download(&url, profile, &self.resolve, &self.proxy).await {
@@ -110,7 +121,8 @@ impl Pool {
         let (host, port) = (self.host(), url.port_or_known_default().unwrap_or(443));
         let web = handshake(&self.connector(), host, port).await;
         let (also, download) = self.collecting().beside(&web, url, &self.connector()).await;
-        Collected { web, also, download }
+        let (named_root, given) = (self.collecting().named_root(&web), self.collecting().given.clone());
+        Collected { web, also, download, named_root, given }
     }
 }
 

@@ -20,18 +20,22 @@ const MOST_CERTIFICATES: usize = 64;
 /// Longest text of one token, characters of base64.
 const LONGEST_TOKEN: usize = 512 << 10;
 
-/// What the operation is called on the wire.
+/// The download of the chains that a phone has to trust.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RootChainsProfile {
-    /// The SOAPAction.
-    pub action: String,
-    /// The operation's element, and the namespace of it and of its answer.
-    pub operation: String,
-    /// The namespace.
+    /// Path at the pool's internal web host, plain http.
+    pub path: String,
+    /// The `SOAPAction`, without quotes.
+    pub soap_action: String,
+    /// Namespace of request and response.
     pub namespace: String,
-    /// The answer's element.
+    /// Local name of the request.
+    pub request: String,
+    /// Local name of the response.
     pub response: String,
-    /// The element that holds one PKCS#7.
+    /// Namespace of the elements that hold a chain.
+    pub token_namespace: String,
+    /// Local name of the elements that hold a chain: base64 of a PKCS#7 with certificates only, anywhere in the response.
     pub token: String,
 }
 
@@ -39,22 +43,14 @@ impl RootChainsProfile {
     /// LAB: named by analogy with GetAndPublishCert. Never for a real pool unless its operator says so.
     pub fn lab() -> Self {
         Self {
-            action: format!("{}GetRootCertChains", super::names::CERTPROV),
-            operation: "GetRootCertChains".to_owned(),
+            path: "/CertProv/CertProvisioningService.svc".to_owned(),
+            soap_action: format!("{}GetRootCertChains", super::names::CERTPROV),
             namespace: super::names::CERTPROV.to_owned(),
+            request: "GetRootCertChains".to_owned(),
             response: "GetRootCertChainsResponse".to_owned(),
+            token_namespace: super::names::WSSE.to_owned(),
             token: "BinarySecurityToken".to_owned(),
         }
-    }
-
-    fn request(&self) -> Result<String, BadMessage> {
-        let bad = |_| BadMessage::BadValue { what: "profile", problem: "it holds a control character".to_owned() };
-        let (operation, namespace) =
-            (xml::escape(&self.operation).map_err(bad)?, xml::escape(&self.namespace).map_err(bad)?);
-        Ok(format!(
-            r#"<soap:Envelope xmlns:soap="{}"><soap:Body><{operation} xmlns="{namespace}"/></soap:Body></soap:Envelope>"#,
-            super::names::SOAP
-        ))
     }
 }
 
@@ -95,11 +91,12 @@ impl DownloadError {
     }
 }
 
-/// Where a phone finds the download: port 80 of the same host and path (confirmed for the path, inferred for the purpose).
-pub(super) fn usual_address(certprov: &Url) -> Option<Url> {
+/// Where a phone finds the download: port 80 of the same host (its address is confirmed, its purpose inferred).
+pub(super) fn usual_address(certprov: &Url, profile: &RootChainsProfile) -> Option<Url> {
     let mut url = certprov.clone();
     url.set_port(None).ok()?;
     url.set_scheme("http").ok()?;
+    url.set_path(&profile.path);
     Some(url)
 }
 
@@ -124,14 +121,20 @@ pub(super) async fn download(
         Proxy::Straight => client.no_proxy(),
         Proxy::Through(proxy) => client.proxy(reqwest::Proxy::all(proxy.clone()).map_err(DownloadError::Unanswered)?),
     };
-    let request = profile.request().map_err(DownloadError::Bad)?;
+    // The profile's names were checked to be names.
+    let request = format!(
+        r#"<soap:Envelope xmlns:soap="{}"><soap:Body><{} xmlns="{}"/></soap:Body></soap:Envelope>"#,
+        super::names::SOAP,
+        profile.request,
+        profile.namespace
+    );
     let unanswered = |error: reqwest::Error| DownloadError::Unanswered(error.without_url());
     let mut answer = client
         .build()
         .map_err(unanswered)?
         .post(target)
         .header("Content-Type", "text/xml; charset=utf-8")
-        .header("SOAPAction", format!("\"{}\"", profile.action))
+        .header("SOAPAction", format!("\"{}\"", profile.soap_action))
         .body(request)
         .send()
         .await
