@@ -135,7 +135,11 @@ impl Pool {
     pub fn new(settings: Settings) -> Result<Self, PoolError> {
         Ok(Self(Arc::new(Shared {
             certprov_url: Self::address(&settings.certprov_url)?,
-            connector: Arc::new(Connector::new(settings.trust, settings.resolve).with_proxy(settings.proxy)),
+            connector: Arc::new(
+                Connector::new(settings.trust, settings.resolve)
+                    .with_engine(settings.engine)
+                    .with_proxy(settings.proxy),
+            ),
             allowed_hosts: settings.allowed_hosts,
             profile: settings.profile,
             refused: settings.refused,
