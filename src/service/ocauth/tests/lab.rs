@@ -243,6 +243,15 @@ async fn a_server_chain_that_is_not_trusted_says_exactly_why() {
     );
 }
 
+#[tokio::test]
+async fn a_pool_is_reached_by_its_ipv6_address() {
+    let lab = lab().await;
+    let mut settings = settings(&lab);
+    settings.certprov_url = lab.certprov_url("[::1]");
+    settings.resolve[0].host = "[::1]".to_owned();
+    enrol(&lab, &Pool::new(settings).unwrap(), &pin(&lab)).await.unwrap();
+}
+
 #[cfg(feature = "legacy-tls")]
 #[tokio::test]
 async fn a_pool_of_tls_1_0_enrols_with_the_old_engine_and_the_modern_one_names_it() {
