@@ -1,7 +1,7 @@
 //! GetAndPublishCert, [MS-OCAUTHWS] 3.1.4.1: a signing request goes in, a published certificate comes out.
 
 use super::diagnostics::{Said, error_info};
-use super::names::{ACTION_PUBLISH, CERTPROV, WST_CERTPROV, WSTEP};
+use super::names::{ACTION_PUBLISH, CERTPROV, SOAP, WSA, WSSE, WST_CERTPROV, WSTEP};
 use super::profile::Profile;
 use super::ticket::WebTicket;
 use super::xml::{BadMessage, ControlCharacter, child, children, escape, parse, text};
@@ -44,8 +44,7 @@ pub(super) fn request(
     location: &str,
     publication: &Publication,
 ) -> Result<Zeroizing<Vec<u8>>, ControlCharacter> {
-    let declarations = ticket.declarations()?;
-    let security = ticket.security();
+    let security = ticket.security()?;
     let location = escape(location)?;
     let entity = escape(publication.user.as_str())?;
     let (device, request_id) = (publication.device, publication.request_id);
@@ -53,11 +52,12 @@ pub(super) fn request(
     let message_id = Uuid::new_v4();
     let signing_request = lines_of_76(&publication.signing_request);
     let message = Zeroizing::new(format!(
-        "<?xml version=\"1.0\" encoding=\"utf-8\"?><soap:Envelope{declarations}><soap:Header>\
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?><soap:Envelope xmlns:soap=\"{SOAP}\" xmlns:wsa=\"{WSA}\" \
+         xmlns:wsse=\"{WSSE}\"><soap:Header>\
          <wsa:To>{location}</wsa:To>\
          <wsa:ReplyTo><wsa:Address>http://www.w3.org/2005/08/addressing/anonymous</wsa:Address></wsa:ReplyTo>\
          <wsa:MessageID>uuid:{message_id}</wsa:MessageID><wsa:Action>{ACTION_PUBLISH}</wsa:Action>\
-         <wsse:Security>{}</wsse:Security></soap:Header><soap:Body>\
+         {}</soap:Header><soap:Body>\
          <GetAndPublishCert xmlns=\"{CERTPROV}\" xmlns:wst=\"{WST_CERTPROV}\" xmlns:wstep=\"{WSTEP}\" \
          DeviceId=\"{{{device}}}\" Entity=\"{entity}\"><wst:RequestSecurityToken>\
          <wst:TokenType>http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-x509-token-profile-1.0#X509v3\

@@ -3,11 +3,14 @@
 //! Both texts are written so that each is its own exclusive canonical form; the digest is over the bytes as sent. Confirmed
 //! for tickets by a working client; the test vectors were computed independently.
 
-use super::names::WSU;
+use super::names::{WSSE, WSU};
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
+
+/// The timestamp's `wsu:Id`.
+pub(super) const USUAL_ID: &str = "timestamp";
 
 /// How a `SignedInfo` is signed, and how what it refers to is digested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +52,13 @@ impl SignatureMethod {
 /// There is one blank before `wsu:Id` and no line break. The times stand as they are given: a ticket's as its server wrote
 /// them, a certificate's in whole seconds of UTC.
 pub fn timestamp(created: &str, expires: &str) -> String {
+    timestamp_with_id(USUAL_ID, created, expires)
+}
+
+/// The timestamp under another id, where something else in the message has the usual one.
+pub(super) fn timestamp_with_id(id: &str, created: &str, expires: &str) -> String {
     format!(
-        "<wsu:Timestamp xmlns:wsu=\"{WSU}\" wsu:Id=\"timestamp\"><wsu:Created>{created}</wsu:Created>\
+        "<wsu:Timestamp xmlns:wsu=\"{WSU}\" wsu:Id=\"{id}\"><wsu:Created>{created}</wsu:Created>\
          <wsu:Expires>{expires}</wsu:Expires></wsu:Timestamp>"
     )
 }
@@ -67,12 +75,16 @@ pub fn timestamp(created: &str, expires: &str) -> String {
 ///
 /// There is one blank before each `Algorithm` and no line break. The digest is over the bytes of the timestamp.
 pub fn signed_info(timestamp: &str, method: SignatureMethod) -> String {
+    signed_info_with_id(USUAL_ID, timestamp, method)
+}
+
+fn signed_info_with_id(id: &str, timestamp: &str, method: SignatureMethod) -> String {
     let (digest_uri, algorithm) = method.digest();
     format!(
         "<SignedInfo xmlns=\"http://www.w3.org/2000/09/xmldsig#\">\
          <CanonicalizationMethod Algorithm=\"http://www.w3.org/2001/10/xml-exc-c14n#\"></CanonicalizationMethod>\
          <SignatureMethod Algorithm=\"{}\"></SignatureMethod>\
-         <Reference URI=\"#timestamp\"><Transforms>\
+         <Reference URI=\"#{id}\"><Transforms>\
          <Transform Algorithm=\"http://www.w3.org/2001/10/xml-exc-c14n#\"></Transform></Transforms>\
          <DigestMethod Algorithm=\"{digest_uri}\"></DigestMethod>\
          <DigestValue>{}</DigestValue></Reference></SignedInfo>",
@@ -103,14 +115,14 @@ pub(super) fn signature_value(key: &[u8], signed_info: &str) -> String {
     STANDARD.encode(hmac::sign(&key, signed_info.as_bytes()))
 }
 
-/// The whole `ds:Signature` by a ticket's key. `assertion_id` is already fit for XML.
-pub(super) fn signature(key: &[u8], timestamp: &str, assertion_id: &str) -> String {
-    let signed_info = signed_info(timestamp, SignatureMethod::HmacSha1);
+/// The whole `ds:Signature` by a ticket's key over the timestamp with this id. `assertion_id` is already fit for XML.
+pub(super) fn signature(key: &[u8], (id, timestamp): (&str, &str), assertion_id: &str) -> String {
+    let signed_info = signed_info_with_id(id, timestamp, SignatureMethod::HmacSha1);
     let value = signature_value(key, &signed_info);
     // The schema puts TokenType into the wsse11 namespace; the server takes it in wsse (confirmed).
     format!(
         "<Signature xmlns=\"http://www.w3.org/2000/09/xmldsig#\">{signed_info}<SignatureValue>{value}</SignatureValue>\
-         <KeyInfo><wsse:SecurityTokenReference \
+         <KeyInfo><wsse:SecurityTokenReference xmlns:wsse=\"{WSSE}\" \
          wsse:TokenType=\"http://docs.oasis-open.org/wss/oasis-wss-saml-token-profile-1.1#SAMLV1.1\">\
          <wsse:KeyIdentifier \
          ValueType=\"http://docs.oasis-open.org/wss/oasis-wss-saml-token-profile-1.0#SAMLAssertionID\">{assertion_id}\

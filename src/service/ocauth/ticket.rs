@@ -1,8 +1,8 @@
 //! The web ticket as it is answered (WS-Trust 1.3 RSTR, read by local names) and used.
 
 use super::metadata::TicketUse;
-use super::names::{SOAP, WSA, WSSE, WSU};
-use super::signed_text::{p_sha1, signature, timestamp};
+use super::names::WSSE;
+use super::signed_text::{USUAL_ID, p_sha1, signature, timestamp_with_id};
 use super::xml::{BadMessage, ControlCharacter, child, descendant, escape, parse, text};
 use crate::credential::SipAddress;
 use base64::Engine as _;
@@ -11,9 +11,6 @@ use roxmltree::Node;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
-
-/// Prefixes that our own envelope declares around a copied assertion.
-const OURS: [(&str, &str); 4] = [("soap", SOAP), ("wsa", WSA), ("wsse", WSSE), ("wsu", WSU)];
 
 /// A SAML assertion with its proof key: the right to act as a user for some hours. Never shown, never logged.
 pub struct WebTicket {
@@ -67,21 +64,16 @@ pub(super) fn read(source: &str, entropy: &Entropy, usage: TicketUse, named_by: 
     let copied = document.input_text().get(assertion.range()).ok_or(BadMessage::Missing("assertion"))?;
     let ((created, _), (expires, expires_at)) = lifetime(answer, assertion)?;
 
-    let mut inherited = Vec::new();
-    for namespace in assertion.parent_element().into_iter().flat_map(|parent| parent.namespaces()) {
-        let (prefix, uri) = (namespace.name(), namespace.uri());
-        if prefix == Some("xml") || OURS.iter().any(|ours| prefix == Some(ours.0) && uri == ours.1) {
-            continue;
-        }
-        let taken = OURS.iter().any(|ours| prefix == Some(ours.0));
-        if taken && copied.contains(&format!("{}:", prefix.unwrap_or_default())) {
-            let problem = format!("it uses the prefix {} for another namespace", prefix.unwrap_or_default());
-            return Err(BadMessage::BadValue { what: "assertion", problem });
-        }
-        if !taken {
-            inherited.push((prefix.map(str::to_owned), uri.to_owned()));
-        }
-    }
+    // Our `Security` element declares `wsse` itself.
+    let ours = |prefix, uri| {
+        (prefix, uri) == (Some("xml"), "http://www.w3.org/XML/1998/namespace") || (prefix, uri) == (Some("wsse"), WSSE)
+    };
+    let outside = assertion.parent_element().into_iter().flat_map(|parent| parent.namespaces());
+    let inherited = outside
+        .map(|namespace| (namespace.name(), namespace.uri()))
+        .filter(|(prefix, uri)| !ours(*prefix, *uri))
+        .map(|(prefix, uri)| (prefix.map(str::to_owned), uri.to_owned()))
+        .collect();
 
     let key = match usage {
         TicketUse::Bearer => None,
@@ -148,28 +140,36 @@ fn proof_key(answer: Node<'_, '_>, entropy: &Entropy) -> Result<Zeroizing<Vec<u8
 }
 
 impl WebTicket {
-    /// Declarations for an envelope that carries this ticket, its own and the assertion's.
-    pub(super) fn declarations(&self) -> Result<String, ControlCharacter> {
-        let mut text = String::new();
-        for (prefix, uri) in OURS {
-            text.push_str(&format!(" xmlns:{prefix}=\"{uri}\""));
-        }
+    /// The whole `Security` header: timestamp, assertion, signature, without white space between them. What the assertion
+    /// took from around it is declared here; our own elements inside declare what they use themselves.
+    pub(super) fn security(&self) -> Result<Zeroizing<String>, ControlCharacter> {
+        let mut declared = String::new();
         for (prefix, uri) in &self.inherited {
-            let uri = escape(uri)?;
-            match prefix {
-                Some(prefix) => text.push_str(&format!(" xmlns:{prefix}=\"{uri}\"")),
-                None => text.push_str(&format!(" xmlns=\"{uri}\"")),
-            }
+            let name = prefix.as_ref().map_or_else(|| "xmlns".to_owned(), |prefix| format!("xmlns:{prefix}"));
+            declared.push_str(&format!(" {name}=\"{}\"", escape(uri)?));
         }
-        Ok(text)
+        let taken = |prefix: &str| self.inherited.iter().any(|(other, _)| other.as_deref() == Some(prefix));
+        let own = free("wsse", taken);
+        let in_assertion =
+            |id: &str| ['"', '\''].iter().any(|quote| self.assertion.contains(&format!("{quote}{id}{quote}")));
+        let id = free(USUAL_ID, in_assertion);
+        let timestamp = timestamp_with_id(&id, &self.created, &self.expires);
+        let signature = self.key.as_ref().map(|key| signature(key, (&id, &timestamp), &self.assertion_id));
+        Ok(Zeroizing::new(format!(
+            "<{own}:Security xmlns:{own}=\"{WSSE}\"{declared}>{timestamp}{}{}</{own}:Security>",
+            self.assertion.as_str(),
+            signature.unwrap_or_default()
+        )))
     }
+}
 
-    /// The content of `wsse:Security`: timestamp, assertion, signature, without white space between them.
-    pub(super) fn security(&self) -> Zeroizing<String> {
-        let timestamp = timestamp(&self.created, &self.expires);
-        let signature = self.key.as_ref().map(|key| signature(key, &timestamp, &self.assertion_id));
-        Zeroizing::new(format!("{timestamp}{}{}", self.assertion.as_str(), signature.unwrap_or_default()))
+/// `name`, or with the first number behind it that makes it free.
+fn free(name: &str, taken: impl Fn(&str) -> bool) -> String {
+    if !taken(name) {
+        return name.to_owned();
     }
+    let mut numbered = (2..).map(|number| format!("{name}-{number}"));
+    numbered.find(|name| !taken(name)).expect("a ticket has an end")
 }
 
 impl std::fmt::Debug for WebTicket {
@@ -196,10 +196,29 @@ pub(super) mod tests {
         assert!(issued.ticket.assertion.starts_with("<saml:Assertion  MajorVersion='1'"), "odd spelling is kept");
         assert_eq!(issued.name.as_deref(), Some("sip:alice@contoso.example"));
         assert_eq!(issued.expires, time::macros::datetime!(2026-11-22 18:00 UTC));
-        let envelope = format!("<e{}>{}</e>", issued.ticket.declarations().unwrap(), issued.ticket.security().as_str());
-        let document = parse(&envelope).unwrap();
+        let security = issued.ticket.security().unwrap();
+        let document = parse(&security).unwrap();
         let assertion = descendant(document.root_element(), "Assertion").unwrap();
         assert_eq!(assertion.tag_name().namespace(), Some(SAML));
+    }
+
+    #[test]
+    fn an_assertion_that_uses_our_names_for_something_else_travels_with_them() {
+        let whole = ticket_answer("alice@contoso.example", "2026-11-22T18:00:00.000Z");
+        let foreign = whole.replace("<saml:Conditions />", "<wsse:Note xmlns:x='u:x' x:Id='timestamp'/>").replacen(
+            "Envelope ",
+            "Envelope xmlns:wsse='urn:foreign' ",
+            1,
+        );
+        assert_eq!(foreign.matches("urn:foreign").count() + foreign.matches("'timestamp'").count(), 2);
+        let issued = read(&foreign, &Entropy::new(), TicketUse::Proof, "NameIdentifier").unwrap();
+        let security = issued.ticket.security().unwrap();
+        let document = parse(&security).unwrap();
+        let root = document.root_element();
+        assert_eq!(root.tag_name().namespace(), Some(WSSE));
+        assert_eq!(descendant(root, "Note").unwrap().tag_name().namespace(), Some("urn:foreign"));
+        assert_eq!(descendant(root, "SecurityTokenReference").unwrap().tag_name().namespace(), Some(WSSE));
+        assert!(security.contains("wsu:Id=\"timestamp-2\"") && security.contains("URI=\"#timestamp-2\""));
     }
 
     #[test]
