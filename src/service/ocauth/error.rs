@@ -129,7 +129,7 @@ pub enum ServiceError {
         login: String,
     },
     /// The service refused the credential.
-    #[error("{host} refused {login}{}", said(diagnosis.as_ref()))]
+    #[error("{host} refused {login}{}", said(diagnosis.as_deref()))]
     CredentialRefused {
         /// The server.
         host: String,
@@ -138,17 +138,17 @@ pub enum ServiceError {
         /// The login or the number, never the secret.
         login: String,
         /// Its words, if it had any.
-        diagnosis: Option<Diagnosis>,
+        diagnosis: Option<Box<Diagnosis>>,
     },
     /// The service did not accept the user's certificate.
-    #[error("{host} did not accept the certificate of {user}{}", said(diagnosis.as_ref()))]
+    #[error("{host} did not accept the certificate of {user}{}", said(diagnosis.as_deref()))]
     CertificateRefused {
         /// The server.
         host: String,
         /// Whose certificate it is.
         user: SipAddress,
         /// Its words, if it had any.
-        diagnosis: Option<Diagnosis>,
+        diagnosis: Option<Box<Diagnosis>>,
     },
     /// The same credential was refused before in this process; it was not sent again.
     #[error("this credential was refused before, so it was not sent again")]
@@ -213,13 +213,13 @@ pub enum ServiceError {
         /// What was asked.
         step: Step,
         /// Its words.
-        diagnosis: Diagnosis,
+        diagnosis: Box<Diagnosis>,
     },
     /// The ticket has expired or is not accepted. One new ticket may be fetched for one more try.
-    #[error("the web ticket is not accepted any more{}", said(diagnosis.as_ref()))]
+    #[error("the web ticket is not accepted any more{}", said(diagnosis.as_deref()))]
     TicketRefused {
         /// The service's words; none when the ticket had expired before it was sent.
-        diagnosis: Option<Diagnosis>,
+        diagnosis: Option<Box<Diagnosis>>,
     },
     /// The answer is not what the protocol says.
     #[error("{host} gave an answer that is not understood ({step})")]
@@ -423,7 +423,7 @@ impl ServiceError {
             Self::Refused { diagnosis, .. } => Some(diagnosis),
             Self::CredentialRefused { diagnosis, .. }
             | Self::CertificateRefused { diagnosis, .. }
-            | Self::TicketRefused { diagnosis } => diagnosis.as_ref(),
+            | Self::TicketRefused { diagnosis } => diagnosis.as_deref(),
             Self::OutcomeUnknown { source, .. } => source.diagnosis(),
             Self::Connection(_)
             | Self::Lost { .. }
