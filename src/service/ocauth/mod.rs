@@ -163,10 +163,11 @@ impl Enrolment for OcAuth {
                 Some(problem) => Err(ServiceError::UnfitCertificate { host, problem }),
             },
             Ok(publish::Answer::Refused(said)) => {
-                Err(refused_publication(Diagnosis::new(said, &answer, &profile, self.user.as_ref())))
+                let diagnosis = Diagnosis::new(said, &answer, &profile, self.user.as_ref());
+                Err(refused_publication(Box::new(diagnosis)))
             }
             Err(source) => match Diagnosis::of_body(&answer, &profile, self.user.as_ref()) {
-                Some(diagnosis) => Err(refused_publication(diagnosis)),
+                Some(diagnosis) => Err(refused_publication(Box::new(diagnosis))),
                 None => Err(unknown(ServiceError::BadAnswer { host: host.clone(), step: Step::Publish, source })),
             },
         }
@@ -204,12 +205,12 @@ impl OcAuth {
     }
 
     /// Why an answer is a refusal.
-    fn diagnosis(&self, answer: &Answer) -> Diagnosis {
-        Diagnosis::of(answer, &self.pool.reading(), self.user.as_ref())
+    fn diagnosis(&self, answer: &Answer) -> Box<Diagnosis> {
+        Box::new(Diagnosis::of(answer, &self.pool.reading(), self.user.as_ref()))
     }
 }
 
-fn refused_publication(diagnosis: Diagnosis) -> ServiceError {
+fn refused_publication(diagnosis: Box<Diagnosis>) -> ServiceError {
     match diagnosis.meaning() {
         Meaning::TicketInvalid => ServiceError::TicketRefused { diagnosis: Some(diagnosis) },
         _ => ServiceError::Refused { step: Step::Publish, diagnosis },

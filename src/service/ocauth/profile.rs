@@ -249,6 +249,11 @@ mod tests {
     }
 
     #[test]
+    fn the_page_shows_the_shipped_profile() {
+        assert!(include_str!("../../../docs/web-services.md").contains(LAB));
+    }
+
+    #[test]
     fn a_key_that_is_not_known_is_refused_with_its_line() {
         let wrong = LAB.replace("claim_user ", "claims_user");
         let line = wrong.lines().position(|line| line.starts_with("claims_user")).unwrap() + 1;

@@ -203,7 +203,7 @@ impl OcAuth {
         }
         let read = answer.text().and_then(|text| ticket::read(&text, entropy, door.usage, named_by));
         read.map_err(|source| match Diagnosis::of_body(answer, &self.pool.reading(), self.user.as_ref()) {
-            Some(diagnosis) => ServiceError::Refused { step: Step::Ticket, diagnosis },
+            Some(diagnosis) => ServiceError::Refused { step: Step::Ticket, diagnosis: Box::new(diagnosis) },
             None => ServiceError::BadAnswer { host: door.host.clone(), step: Step::Ticket, source },
         })
     }
