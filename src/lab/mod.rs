@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 use usbip::Exporter;
 use web_services::{LabTls, Options, User, WebServices};
 
@@ -56,6 +57,8 @@ pub struct Lab {
     exporter: Exporter,
     phones: Vec<(String, VirtualPhone)>,
     faults: Vec<Fault>,
+    /// Who puts cables in again that a fault has pulled.
+    helpers: JoinSet<()>,
     folder: TempDir,
 }
 
@@ -114,6 +117,9 @@ pub struct ReadyPhone {
     pub device_uuid: uuid::Uuid,
 }
 
+/// How often somebody looks at the cables.
+const BLINK: Duration = Duration::from_millis(50);
+
 impl Lab {
     /// Starts Web Services, a USB/IP server and phones on free ports of 127.0.0.1.
     ///
@@ -138,7 +144,8 @@ impl Lab {
         let web = WebServices::start(Options { tls: options.tls, ..Options::new(pki, users.collect()) }).await?;
         let exporter = Exporter::start().await?;
         let (phones, faults, folder) = (Vec::new(), Vec::new(), TempDir::new()?);
-        let mut lab = Self { keys, maker: Maker::new(), root, web, exporter, phones, faults, folder };
+        let helpers = JoinSet::new();
+        let mut lab = Self { keys, maker: Maker::new(), root, web, exporter, phones, faults, helpers, folder };
         lab.write_files()?;
         for number in 1..=options.phones.min(99) {
             let mut material = lab.material(number);
@@ -195,6 +202,25 @@ impl Lab {
     /// What was switched on to go wrong, in that order.
     pub fn faults(&self) -> &[Fault] {
         &self.faults
+    }
+
+    /// Has somebody put the first phone's cable in again, so long after a fault pulled it or took its power.
+    pub(in crate::lab) fn help_up(&mut self, after: Duration) {
+        let Some((bus_id, phone)) = self.phones.first().cloned() else { return };
+        let cable = self.exporter.cable(&bus_id);
+        self.helpers.spawn(async move {
+            loop {
+                tokio::time::sleep(BLINK).await;
+                if !phone.has_power() {
+                    cable.pull();
+                }
+                if !cable.is_in() {
+                    tokio::time::sleep(after).await;
+                    phone.power_on();
+                    cable.replug();
+                }
+            }
+        });
     }
 
     /// Plugs a phone in that has the first one's serial number, in the place of the second phone where there is one.

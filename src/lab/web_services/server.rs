@@ -60,6 +60,7 @@ async fn serve_https(listener: TcpListener, service: Arc<Service>, numbers: Arc<
     let mut connections = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
+        let _ = stream.set_nodelay(true);
         while connections.try_join_next().is_some() {}
         let (service, numbers) = (Arc::clone(&service), Arc::clone(&numbers));
         let number = numbers.fetch_add(1, Ordering::Relaxed) + 1;
@@ -75,6 +76,7 @@ async fn serve_http(listener: TcpListener, service: Arc<Service>) {
     let mut connections = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
+        let _ = stream.set_nodelay(true);
         while connections.try_join_next().is_some() {}
         // Plain connections have no number: the front ends and the record count those of https.
         connections.spawn(serve(Arc::clone(&service), stream, 0, Scheme::Http));

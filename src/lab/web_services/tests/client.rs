@@ -97,6 +97,7 @@ impl Client {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let tcp = tokio::net::TcpStream::connect(address).await?;
+        tcp.set_nodelay(true)?;
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         let tls = connector.connect(ServerName::try_from(name.to_owned()).unwrap(), tcp).await?;
         let server = tls.get_ref().1.peer_certificates().unwrap()[0].to_vec();
