@@ -190,9 +190,9 @@ pub(super) const FAULTS: &[Entry] = &[
         }),
     },
     Entry {
-        name: "weak-key-only",
+        name: "no-rsa-keys",
         takes: Nothing,
-        says: "the phone makes P-256 keys only, which this service does not take",
+        says: "the phone makes P-256 keys only, and this service takes RSA only",
         does: Phone(|lab, _| lab.phone().rebuild(|material| material.key_kinds = vec![KeyKind::P256])),
     },
     Entry {

@@ -96,7 +96,7 @@ fn judged(written: &str, lab: &Lab) -> bool {
         "clock-cannot-be-set" => material.capabilities & capability::CLOCK == 0,
         "old-firmware" => material.anchors.len() == 2 && material.max_installed_anchors == 0,
         "old-roots" => material.anchors.len() == 2 && material.max_installed_anchors > 0,
-        "weak-key-only" => material.key_kinds == [KeyKind::P256],
+        "no-rsa-keys" => material.key_kinds == [KeyKind::P256],
         "no-factory-key" => material.factory.is_none(),
         other => panic!("{other} has no row here"),
     }
