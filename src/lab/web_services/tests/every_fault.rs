@@ -206,7 +206,10 @@ async fn judged(written: &str, lab: &Lab) -> bool {
             walk.metadata.as_ref().unwrap().header("date").contains(&day) && walk.is_done()
         }
         "no-date" => walk.metadata.as_ref().unwrap().header("date").is_empty() && walk.is_done(),
-        "other-prefixes" => walk.metadata().contains("<wsdl-2:port"),
+        "other-prefixes" => {
+            let read = |text| roxmltree::Document::parse(text).is_ok();
+            walk.metadata().contains("<wsdl-2:port") && read(walk.metadata()) && read(walk.ports())
+        }
         "wrapped-metadata" => walk.metadata().contains("<wsx:Metadata") && walk.is_done(),
         "pkcs7-first" => walk.published().body.matches("BinarySecurityToken>").count() == 2,
         "certificate-of-another-key" | "certificate-of-another-user" | "certificate-expired" | "certificate-life=7" => {
