@@ -1,15 +1,18 @@
 //! Who is asked and who is told: a person at the terminal, the options of a script, or the embedded lab.
 
+use super::ask;
 use super::screen::{Screen, Tone};
 use super::secret;
 use super::text::{date, dotted, span, took};
 use secrecy::{ExposeSecret, SecretString};
-use std::io::{self, BufRead};
+use std::io;
 use std::time::{Duration, Instant};
 use tethercert::credential::SipAddress;
 use tethercert::lab::web_services::User;
 use tethercert::phone::{Authenticity, Identity, IdentityInUse, ShortCode};
-use tethercert::provision::{Answer, Event, NoAnswer, Operator, PhoneSeen, Plan, PoolSeen, Stage, StepDone, Stop};
+use tethercert::provision::{
+    Answer, Event, NoAnswer, Operator, PhoneSeen, Plan, PoolSeen, ServerJudgement, Stage, Standing, StepDone, Stop,
+};
 use tethercert::service::SignIn;
 use time::OffsetDateTime;
 
@@ -29,10 +32,43 @@ pub(crate) struct Answers {
     pub(crate) administrator_code: Option<SecretString>,
 }
 
+/// The ways by which a Windows account signs in.
+#[derive(Clone, Copy)]
+pub(crate) enum Scheme {
+    Ntlm,
+    Negotiate,
+    Basic,
+}
+
+impl Scheme {
+    fn sign_in(self, login: String, password: SecretString) -> SignIn {
+        match self {
+            Self::Ntlm => SignIn::Ntlm { login, password },
+            Self::Negotiate => SignIn::Negotiate { login, password },
+            Self::Basic => SignIn::Basic { login, password },
+        }
+    }
+}
+
+impl SignInAnswer {
+    pub(crate) fn windows(scheme: Scheme, login: String, password: Option<SecretString>) -> Self {
+        Self::Windows { scheme, login, password }
+    }
+}
+
 /// How the user signs in, as far as it was said beforehand.
 pub(crate) enum SignInAnswer {
-    Ntlm { login: String, password: Option<SecretString> },
-    Pin { number: String, pin: Option<SecretString> },
+    Windows {
+        scheme: Scheme,
+        login: String,
+        password: Option<SecretString>,
+    },
+    Pin {
+        number: String,
+        pin: Option<SecretString>,
+    },
+    /// The phone signs for itself: nobody is asked.
+    Phone,
 }
 
 /// The operator of one job.
@@ -64,19 +100,12 @@ impl Console {
         let choice = if default == Answer::Yes { "[Y/n]" } else { "[y/N]" };
         let asked = Instant::now();
         let answer = loop {
-            self.screen.question(&format!("{question} {choice}"));
-            let line = self.until_stopped(|| {
-                let mut line = String::new();
-                io::stdin().lock().read_line(&mut line).ok().filter(|read| *read > 0).map(|_| line)
-            });
-            let line = line.await.flatten();
-            self.screen.answered(line.is_some());
-            let Some(line) = line else {
+            let Some(line) = ask::line(&self.screen, &self.stop, &format!("{question} {choice}")).await else {
                 // A closed terminal ends the line before its signal arrives.
                 let _ = tokio::time::timeout(HANGUP_FOLLOWS, self.stop.asked()).await;
                 break Answer::Nobody;
             };
-            match line.trim().to_ascii_lowercase().as_str() {
+            match line.to_ascii_lowercase().as_str() {
                 "" => break default,
                 "y" | "yes" => break Answer::Yes,
                 "n" | "no" => break Answer::No,
@@ -185,6 +214,16 @@ pub(crate) fn in_use(in_use: Option<&IdentityInUse>) -> String {
     }
 }
 
+/// What a phone makes of a server, in words.
+pub(crate) fn server(judgement: &ServerJudgement) -> String {
+    let (standing, why) = match judgement.standing {
+        Standing::Trusted => ("the phone trusts it", judgement.text.trim_start_matches("good: ")),
+        Standing::NotTrusted => ("the phone does not trust it yet", judgement.text.trim_start_matches("refused: ")),
+        Standing::Unknown => ("its chain is unknown", judgement.text.as_str()),
+    };
+    dotted(&[judgement.server.clone(), format!("{standing}: {why}")])
+}
+
 /// What would be done.
 pub(crate) fn show_plan(plan: &Plan, screen: &Screen) {
     screen.json("event", &Event::Plan(Box::new(plan.clone())));
@@ -214,6 +253,10 @@ fn plan_text(plan: &Plan) -> String {
     dotted(&parts)
 }
 
+fn the_phone_signs(user: &SipAddress) -> NoAnswer {
+    NoAnswer::Nobody { what: format!("a password of {user}"), option: "--auth ntlm".to_owned() }
+}
+
 /// Puts the terminal right after a hidden prompt that was left: its reader waits on and cannot.
 fn restore_echo() {
     if cfg!(unix) {
@@ -227,12 +270,17 @@ impl Operator for Console {
         match &event {
             Event::Phone(seen) => self.phone(seen),
             Event::Pool(pool) => self.pool(pool),
+            Event::Server(judgement) => self.screen.line("server", &server(judgement)),
             Event::Plan(plan) => self.screen.line("plan", &plan_text(plan)),
             Event::Resuming { already } => self.screen.line("resumes", &format!("an earlier job: {already}")),
             Event::StepBegan { step, waiting } => {
                 self.screen.start_spinner(format!("{}/{} {step}: {waiting}", step.number(), Stage::ALL.len()));
             }
             Event::StepDone(done) => self.step(done),
+            Event::StoreWait { server, attempt, of, seconds } => {
+                let at = server.as_deref().map(|server| format!(" at {server}")).unwrap_or_default();
+                self.screen.count_down(&format!("data store unavailable{at} · try {attempt} of {of}"), *seconds);
+            }
             Event::Notice { text } => self.screen.line("note", text),
         }
     }
@@ -263,20 +311,20 @@ impl Operator for Console {
     async fn credential(&mut self, host: &str, user: &SipAddress) -> Result<SignIn, NoAnswer> {
         if let Some(lab) = self.lab.clone() {
             return Ok(match &self.answers.sign_in {
-                SignInAnswer::Ntlm { .. } => {
+                SignInAnswer::Windows { scheme, .. } => {
                     self.lab_answers(&format!("Password for {}, sent only to {host}:", lab.login), "••••••••");
-                    SignIn::Ntlm { login: lab.login, password: lab.password }
+                    scheme.sign_in(lab.login, lab.password)
                 }
                 SignInAnswer::Pin { .. } => {
                     self.lab_answers(&format!("PIN of {}, sent only to {host}:", lab.number), "••••••");
                     SignIn::Pin { number: lab.number, pin: lab.pin }
                 }
+                SignInAnswer::Phone => return Err(the_phone_signs(user)),
             });
         }
-        let _ = user;
         Ok(match &mut self.answers.sign_in {
-            SignInAnswer::Ntlm { login, password } => {
-                let (login, given) = (login.clone(), password.take());
+            SignInAnswer::Windows { scheme, login, password } => {
+                let (scheme, login, given) = (*scheme, login.clone(), password.take());
                 let password = match given {
                     Some(password) => password,
                     None => {
@@ -284,7 +332,7 @@ impl Operator for Console {
                         self.ask_secret(prompt, format!("the password of {login}"), "--password-file").await?
                     }
                 };
-                SignIn::Ntlm { login, password }
+                scheme.sign_in(login, password)
             }
             SignInAnswer::Pin { number, pin } => {
                 let (number, given) = (number.clone(), pin.take());
@@ -297,6 +345,7 @@ impl Operator for Console {
                 };
                 SignIn::Pin { number, pin }
             }
+            SignInAnswer::Phone => return Err(the_phone_signs(user)),
         })
     }
 

@@ -43,8 +43,7 @@ pub struct LabOptions {
 
 impl Default for LabOptions {
     fn default() -> Self {
-        let faults = Vec::new();
-        Self { phones: 1, fresh_keys: true, key_delay: Duration::ZERO, tls: LabTls::default(), faults }
+        Self { phones: 1, fresh_keys: true, key_delay: Duration::ZERO, tls: LabTls::default(), faults: Vec::new() }
     }
 }
 

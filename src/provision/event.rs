@@ -1,6 +1,7 @@
 //! What happens, as it happens. The screen and `--json` are listeners; the ledger keeps its own list of facts.
 
 use super::outcome::Plan;
+use super::trust::ServerJudgement;
 use crate::credential::SipAddress;
 use crate::phone::{Authenticity, Identity, IdentityInUse};
 use serde::Serialize;
@@ -16,6 +17,8 @@ pub enum Event {
     Phone(Box<PhoneSeen>),
     /// The service was looked at, without any credential.
     Pool(PoolSeen),
+    /// What the phone makes of one of several servers: first with what it holds, then with what it is given.
+    Server(ServerJudgement),
     /// What is about to be done.
     Plan(Box<Plan>),
     /// An earlier, unfinished job of this phone goes on.
@@ -32,6 +35,18 @@ pub enum Event {
     },
     /// A step ended well.
     StepDone(StepDone),
+    /// The data store is unavailable; the publication is tried again after a wait.
+    StoreWait {
+        /// The server that said so.
+        server: Option<String>,
+        /// The try that comes, from 2.
+        #[serde(rename = "try")]
+        attempt: u32,
+        /// How many there are at most.
+        of: u32,
+        /// How long is waited for it.
+        seconds: f64,
+    },
     /// Something worth knowing that stops nothing.
     Notice {
         /// In words.

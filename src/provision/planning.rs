@@ -7,11 +7,12 @@ use super::story::Story;
 use super::trust::ServerSeen;
 use super::{Operator, Plan, ProvisionError, Verified};
 use crate::credential::{
-    Certificate, KeyKind, Refusal, Remedy, SigningRequest, SipAddress, UserView, judge_user_certificate,
+    Certificate, Fingerprint, KeyKind, Refusal, Remedy, SigningRequest, SipAddress, UserView, judge_user_certificate,
 };
 use crate::ledger::{self, TransactionView};
 use crate::phone::{Consent, ConsentWanted, Driver, Parting, PhoneError, PhoneState, Settings};
 use crate::provision::meeting::Transaction;
+use crate::service::server_trust::Compared;
 use crate::service::{Enrolment, Survey};
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -56,11 +57,20 @@ impl<O: Operator> Story<'_, O> {
     ) -> Result<Planned, ProvisionError> {
         self.refuse_what_the_phone_cannot(&met)?;
         let survey = self.until_stopped(service.survey()).await??;
+        if let Compared::Differs { how } = &survey.named_root {
+            return Err(ProvisionError::Policy {
+                what: format!("{how}; somebody may stand in between"),
+                next: "compare the thumbprint with your administrator's; if it is right, look who answers for the pool"
+                    .into(),
+            });
+        }
         let set_clock = self.clock(&met, survey.clock_offset_seconds)?;
         let now = service_time(survey.clock_offset_seconds);
-        let server = self.until_stopped(ServerSeen::new(&survey, &met.state, now, phone)).await??;
+        let server =
+            self.until_stopped(ServerSeen::new(&survey.servers(), &survey.download, &met.state, now, phone)).await??;
         let held = met.state.identity.as_ref().map(|identity| identity.intermediates.as_slice());
-        let verdict = server.verdict_with(held.unwrap_or_default());
+        let held = held.unwrap_or_default();
+        let verdict = server.verdict_with(held);
         self.operator.event(Event::Pool(PoolSeen {
             host: survey.host.clone(),
             clock_offset_seconds: survey.clock_offset_seconds,
@@ -69,6 +79,7 @@ impl<O: Operator> Story<'_, O> {
         }));
         let server_name = survey.host.clone();
         self.record.write(ledger::Event::ServerJudged { server: server_name, verdict: verdict.to_string() }).await?;
+        self.tell_of_the_other_servers(&server, held, &survey).await?;
         let remedy = server.remedy(&met.identity)?;
         let wanted = service.key_kinds();
         let key = wanted.iter().copied().find(|kind| met.identity.key_kinds.contains(kind));
@@ -92,15 +103,40 @@ impl<O: Operator> Story<'_, O> {
         if whole.is_none() {
             // All that can refuse a secret, before anybody is asked for one.
             if transaction.published.is_none() {
+                if self.signs_for_itself() {
+                    self.refuse_who_cannot_sign(&met, now)?;
+                }
                 let host = service.sign_in_host(&self.job.user, self.job.sign_in);
                 secret_goes_to = Some(self.until_stopped(host).await??);
             }
-            if consent_wanted(&met, &transaction) == ConsentWanted::AdministratorCode && !met.authenticity.is_vouched()
-            {
+            let consent = self.consent_wanted(&met, &transaction);
+            if consent == ConsentWanted::AdministratorCode && !met.authenticity.is_vouched() {
                 return Err(PhoneError::CodeWithheld.into());
             }
         }
         Ok(Planned { met, survey, server, remedy, set_clock, transaction, key, secret_goes_to, because, whole })
+    }
+
+    /// What the phone makes of the others, and what else was found about trust: it stops nothing by itself.
+    async fn tell_of_the_other_servers(
+        &mut self,
+        server: &ServerSeen,
+        held: &[Fingerprint],
+        survey: &Survey,
+    ) -> Result<(), ProvisionError> {
+        for judgement in server.judgements_with(held).into_iter().skip(1) {
+            let (server, verdict) = (judgement.server.clone(), judgement.text.clone());
+            self.operator.event(Event::Server(judgement));
+            self.record.write(ledger::Event::ServerJudged { server, verdict }).await?;
+        }
+        let expired = server.expired().iter().map(|root| format!("{root}: the phone trusts nothing by it"));
+        let download = survey.download.got().and_then(|chains| chains.contradiction()).map(|how| {
+            format!("the root-chain download contradicts: {how}; somebody may stand in between, nothing of it is used")
+        });
+        for text in expired.chain(download) {
+            self.operator.event(Event::Notice { text });
+        }
+        Ok(())
     }
 
     fn refuse_what_the_phone_cannot(&self, met: &Met) -> Result<(), ProvisionError> {
@@ -212,17 +248,24 @@ impl<O: Operator> Story<'_, O> {
         let just_installed = newest.is_some_and(|known| installed(known) && known.phase.is_pending());
         let in_date = in_use.not_before <= now && (now + LONG_ENOUGH < in_use.not_after || just_installed);
         let ours = belongs_to(&in_use.user, &self.job.user);
-        let trusts = server.verdict_with(&in_use.intermediates).is_good();
+        let distrusted = server.distrusted_with(&in_use.intermediates);
         let settled = met.state.settings.as_ref() == Some(&self.settings());
         let found = [
             (ours, format!("it is set up for {}", in_use.user)),
             (!self.job.renew, "--renew asks for it".into()),
+            (!self.signs_for_itself(), "--auth certificate renews it".into()),
             (in_force, "another certificate was published since, or may have been".into()),
             (
                 in_date,
                 format!("its certificate is good from {} to {}", date(in_use.not_before), date(in_use.not_after)),
             ),
-            (trusts, "it does not trust the server".into()),
+            (
+                distrusted.is_none(),
+                match distrusted.filter(|_| server.are_several()) {
+                    Some(which) => format!("it does not trust {which}"),
+                    None => "it does not trust the server".into(),
+                },
+            ),
             (settled || !ours, "its sign-in settings are others".into()),
             (met.state.pending.is_none(), "a job is pending in it".into()),
             (!sets_clock, "its clock is wrong".into()),
@@ -252,13 +295,14 @@ impl<O: Operator> Story<'_, O> {
         let nothing = Remedy { anchors: Vec::new(), intermediates: Vec::new(), path: Vec::new() };
         let verified = expected.verify(&possession, &read_back, &nothing)?;
         let pending = planned.met.newest.as_ref().filter(|known| known.phase.is_pending());
-        self.proved(planned, pending.map(|known| known.id), &verified, started).await?;
+        let pending = pending.map(|known| known.id);
+        self.proved(planned.met.identity.device, pending, &verified, started).await?;
         Ok(Some(verified))
     }
 
     /// The consent that the phone wants. A code is asked for before the user's secret is.
     pub(super) async fn ask_consent(&mut self, planned: &Planned) -> Result<Consent, ProvisionError> {
-        Ok(match consent_wanted(&planned.met, &planned.transaction) {
+        Ok(match self.consent_wanted(&planned.met, &planned.transaction) {
             ConsentWanted::Nothing => Consent::NotWanted,
             ConsentWanted::KeyPress => Consent::KeyPress,
             ConsentWanted::AdministratorCode => {
@@ -269,21 +313,23 @@ impl<O: Operator> Story<'_, O> {
         })
     }
 
+    /// What another host began is undone, and a ticket request signed, only with consent in this session, whoever the phone
+    /// remembers.
+    fn consent_wanted(&self, met: &Met, transaction: &Transaction) -> ConsentWanted {
+        let undoes_anothers = transaction.gives_up.as_ref().is_some_and(|given_up| given_up.foreign);
+        let signs = self.signs_for_itself() && transaction.published.is_none();
+        match met.identity.host_known && !undoes_anothers && !signs {
+            true => ConsentWanted::Nothing,
+            false => met.identity.consent,
+        }
+    }
+
     pub(super) fn settings(&self) -> Settings {
         Settings {
             sip_uri: self.job.user.uri(),
             registrar: self.job.registrar.clone(),
             web_services: self.job.web_services.clone(),
         }
-    }
-}
-
-/// What another host began is undone only with consent in this session, whoever the phone remembers.
-fn consent_wanted(met: &Met, transaction: &Transaction) -> ConsentWanted {
-    let undoes_anothers = transaction.gives_up.as_ref().is_some_and(|given_up| given_up.foreign);
-    match met.identity.host_known && !undoes_anothers {
-        true => ConsentWanted::Nothing,
-        false => met.identity.consent,
     }
 }
 

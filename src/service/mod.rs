@@ -1,9 +1,14 @@
 //! Enrolment on the user's behalf: what `provision` asks of a service that gives out user certificates.
 
+pub mod capture;
 pub mod ocauth;
+pub mod server_trust;
 
 use crate::credential::{KeyKind, SipAddress};
+use crate::tls::ServerChain;
 use secrecy::SecretString;
+use server_trust::{Compared, Download, ServerFound};
+use std::fmt;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -27,6 +32,13 @@ pub trait Enrolment: Send {
     /// The service's clock less this computer's, seconds, by its newest answer that said the time.
     fn clock_offset_seconds(&self) -> Option<i64>;
 
+    /// What a certificate's key has to sign so that [`SignIn::Certificate`] is believed, by the service's clock. Sends no
+    /// credential. The terms hold for some minutes.
+    fn endorsement_terms(
+        &mut self,
+        user: &SipAddress,
+    ) -> impl Future<Output = Result<EndorsementTerms, ServiceError>> + Send;
+
     /// Gets a web ticket for `user`. A refused credential is not sent again by this process, to any server.
     fn sign_in(
         &mut self,
@@ -49,15 +61,40 @@ pub trait Enrolment: Send {
 pub enum SignInWay {
     /// Windows credentials, by NTLM.
     Ntlm,
+    /// Windows credentials, by SPNEGO.
+    Negotiate,
     /// Number and PIN.
     Pin,
+    /// The certificate that the phone holds already.
+    Certificate,
+    /// Windows credentials, readable to the server.
+    Basic,
 }
 
-/// How the user signs in. Neither secret ever crosses the cable.
+impl fmt::Display for SignInWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ntlm => "NTLM authentication",
+            Self::Negotiate => "Negotiate authentication",
+            Self::Pin => "PIN authentication",
+            Self::Certificate => "certificate authentication",
+            Self::Basic => "Basic authentication",
+        })
+    }
+}
+
+/// How the user signs in. No secret ever crosses the cable.
 #[derive(Debug)]
 pub enum SignIn {
-    /// Windows credentials, by NTLM.
+    /// Windows credentials, by NTLM; under the name Negotiate where the server offers only that.
     Ntlm {
+        /// `CONTOSO\alice` or `alice@contoso.example`.
+        login: String,
+        /// The user's password.
+        password: SecretString,
+    },
+    /// Windows credentials, by SPNEGO with NTLM inside.
+    Negotiate {
         /// `CONTOSO\alice` or `alice@contoso.example`.
         login: String,
         /// The user's password.
@@ -70,6 +107,15 @@ pub enum SignIn {
         /// The PIN.
         pin: SecretString,
     },
+    /// The user's certificate from an earlier enrolment; its key never left the phone, which has signed for this sign-in.
+    Certificate(Endorsement),
+    /// Windows credentials, which the server gets to read: only when asked for by name.
+    Basic {
+        /// `CONTOSO\alice` or `alice@contoso.example`.
+        login: String,
+        /// The user's password.
+        password: SecretString,
+    },
 }
 
 /// What a service shows to anybody who asks.
@@ -77,6 +123,8 @@ pub enum SignIn {
 pub struct Survey {
     /// The name the server's certificate has to be valid for, and the one shown to people: `web.contoso.example`.
     pub host: String,
+    /// The port of the same.
+    pub port: u16,
     /// The certificates exactly as the server sent them, its own first, DER.
     pub presented: Vec<Vec<u8>>,
     /// What had to be added so that this computer trusts the server: intermediates fetched by the address in a
@@ -87,6 +135,21 @@ pub struct Survey {
     pub clock_offset_seconds: Option<i64>,
     /// Ways to sign in that the service names, as its metadata spells them.
     pub sign_in_ports: Vec<String>,
+    /// The other servers that the phone has to trust, as they were found or not.
+    pub also: Vec<ServerFound>,
+    /// The service's root-chain download, compared.
+    pub download: Download,
+    /// What the operator's thumbprint says about the root of the chain.
+    pub named_root: Compared,
+}
+
+impl Survey {
+    /// All servers that the phone has to trust, the Web Services first.
+    pub fn servers(&self) -> Vec<ServerFound> {
+        let chain = ServerChain { presented: self.presented.clone(), completed: self.completed.clone() };
+        let web = ServerFound::trusted(&self.host, self.port, chain);
+        std::iter::once(web).chain(self.also.iter().cloned()).collect()
+    }
 }
 
 /// A web ticket: the right to publish for one user, for some hours.
@@ -120,8 +183,6 @@ pub struct Publication {
     pub signing_request: Vec<u8>,
     /// Names this request at the service (WSTEP `RequestID`).
     pub request_id: Uuid,
-    /// Names the message (WS-Addressing `MessageID`).
-    pub message_id: Uuid,
 }
 
 /// What the service answered.
@@ -135,4 +196,4 @@ pub struct Published {
     pub server: Option<String>,
 }
 
-pub use ocauth::{ErrorClass, ServiceError};
+pub use ocauth::{Endorsement, EndorsementAlgorithm, EndorsementTerms, ErrorClass, ServiceError};

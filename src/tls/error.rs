@@ -235,7 +235,7 @@ impl TlsError {
                 "leave out `--tls legacy`, or `tls = \"legacy\"` in the pool's configuration: this server may want newer TLS"
             }
             Self::EngineMissing { .. } => {
-                "use a build with it (`cargo install --features legacy-tls`), or enable ECDHE with AES-GCM on the server and leave out `legacy`"
+                "use a build made with `--features legacy-tls`, or enable ECDHE with AES-GCM on the server and leave out `legacy`"
             }
             Self::Handshake { .. } => {
                 "check that the address is an HTTPS service and that no proxy stands in between, then repeat"

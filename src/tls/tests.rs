@@ -1,8 +1,10 @@
 //! The connector against servers on loopback.
 
-use super::fixture::{Authority, Sends, ca, certs_only, rsa_key, signed_with_sha1};
+use super::fixture::{Authority, Identity, Sends, ca, certs_only, rsa_key, signed_with_sha1};
 use super::*;
+use rcgen::CertifiedIssuer;
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -288,20 +290,29 @@ async fn sessions_end_with_their_time() {
 }
 
 #[tokio::test]
-async fn a_certificate_signed_with_sha_1_is_refused_by_name() {
-    let authority = Authority::new();
+async fn a_chain_signed_with_sha_1_is_refused_and_the_certificate_is_named() {
+    let key = || rcgen::KeyPair::generate().unwrap();
+    let root = CertifiedIssuer::self_signed(ca("Old Root"), rsa_key(&rcgen::PKCS_RSA_SHA256)).unwrap();
+    let issuing = CertifiedIssuer::signed_by(ca("Old Issuing CA"), key(), &root).unwrap();
     let mut params = rcgen::CertificateParams::new(vec![HOST.to_owned()]).unwrap();
+    params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(rcgen::DnType::CommonName, HOST);
-    let issuer = rcgen::CertifiedIssuer::self_signed(ca("Old Root"), rsa_key(&rcgen::PKCS_RSA_SHA256)).unwrap();
-    let mut identity = authority.identity(params.clone(), Sends::OnlyItsOwn, None);
-    let key = rcgen::KeyPair::try_from(identity.key.as_slice()).unwrap();
-    identity.chain = vec![signed_with_sha1(params.signed_by(&key, &issuer).unwrap().der()).into()];
-    let address = serve(identity.speaking(rustls::ALL_VERSIONS)).await;
-
-    let mut trust = Trust::only_given();
-    trust.add_der("lab", issuer.der()).unwrap();
-    let (reason, _) = distrust_of(connect(trust, address, HOST).await);
-    assert_eq!(reason, Distrust::OldSignature { subject: format!("CN={HOST}") });
+    let (directly, below) = (key(), key());
+    let own = params.clone().signed_by(&directly, &root).unwrap();
+    let other = params.signed_by(&below, &issuing).unwrap();
+    for (chain, key, named) in [
+        (vec![signed_with_sha1(own.der())], directly, HOST),
+        (vec![other.der().to_vec(), signed_with_sha1(issuing.der())], below, "Old Issuing CA"),
+    ] {
+        let chain = chain.into_iter().map(CertificateDer::from).collect();
+        let identity = Identity { chain, key: key.serialize_der() };
+        let address = serve(identity.speaking(rustls::ALL_VERSIONS)).await;
+        let mut trust = Trust::only_given();
+        trust.add_der("lab", root.der()).unwrap();
+        let (reason, _) = distrust_of(connect(trust, address, HOST).await);
+        let Distrust::OldSignature { subject } = reason else { panic!("{reason}") };
+        assert!(subject.contains(named), "{subject}");
+    }
 }
 
 #[tokio::test]

@@ -7,14 +7,15 @@ use crate::lab::web_services::{
     CertificateFault, Kind, Options, Settings as LabSettings, User, WebServices, WindowsAuth,
 };
 use crate::tls::{Distrust, Resolve, TlsError, Trust};
+use aws_lc_rs::signature::RsaKeyPair;
 use secrecy::ExposeSecret;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use uuid::Uuid;
 
 const HOST: &str = "web.contoso.example";
 static PKI: LazyLock<Arc<Pki>> = LazyLock::new(|| Arc::new(Pki::new(&Keys::recycled())));
 
-async fn lab_with(settings: LabSettings, server_faults: ServerFaults) -> WebServices {
+pub(super) async fn lab_with(settings: LabSettings, server_faults: ServerFaults) -> WebServices {
     let users = vec![User::new("alice@contoso.example".parse().unwrap(), "+12065551219")];
     WebServices::start(Options { settings, server_faults, ..Options::new(Arc::clone(&PKI), users) }).await.unwrap()
 }
@@ -24,7 +25,7 @@ async fn lab() -> WebServices {
     lab_with(LabSettings::default(), ServerFaults::default()).await
 }
 
-fn pool(lab: &WebServices) -> Pool {
+pub(super) fn pool(lab: &WebServices) -> Pool {
     Pool::new(settings(lab)).unwrap()
 }
 
@@ -34,35 +35,40 @@ fn settings(lab: &WebServices) -> Settings {
     let mut settings = Settings::new(lab.certprov_url(HOST), trust);
     let port = lab.address().port();
     settings.resolve = vec![Resolve { host: HOST.to_owned(), port, address: lab.address() }];
-    settings.pin_profile = PinProfile::Lab;
+    settings.profile = Some(Profile::lab());
     settings.refused = RefusedCredentials::new();
     settings
 }
 
-fn ntlm(lab: &WebServices) -> SignIn {
+pub(super) fn ntlm(lab: &WebServices) -> SignIn {
     let alice = &lab.users()[0];
     SignIn::Ntlm { login: alice.login.clone(), password: alice.password.clone() }
 }
 
-fn pin(lab: &WebServices) -> SignIn {
+pub(super) fn pin(lab: &WebServices) -> SignIn {
     let alice = &lab.users()[0];
     SignIn::Pin { number: "+1 (206) 555-1219".to_owned(), pin: alice.pin.clone() }
 }
 
 fn publication(lab: &WebServices) -> Publication {
+    keyed_publication(lab).0
+}
+
+/// With the key that the request is for.
+pub(super) fn keyed_publication(lab: &WebServices) -> (Publication, RsaKeyPair) {
     let pkcs8 = Keys::recycled().take(KeyKind::Rsa2048);
     let der = rustls::pki_types::PrivatePkcs8KeyDer::from(pkcs8.as_slice());
     let key = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&der, &rcgen::PKCS_RSA_SHA256).unwrap();
-    Publication {
+    let publication = Publication {
         user: lab.users()[0].sip.clone(),
         device: Uuid::new_v4(),
         signing_request: rcgen::CertificateParams::default().serialize_request(&key).unwrap().der().to_vec(),
         request_id: Uuid::new_v4(),
-        message_id: Uuid::new_v4(),
-    }
+    };
+    (publication, RsaKeyPair::from_pkcs8(&pkcs8).unwrap())
 }
 
-async fn enrol(lab: &WebServices, pool: &Pool, with: &SignIn) -> Result<(Published, Cost), ServiceError> {
+pub(super) async fn enrol(lab: &WebServices, pool: &Pool, with: &SignIn) -> Result<(Published, Cost), ServiceError> {
     let mut enrolment = pool.enrolment();
     let publication = publication(lab);
     let ticket = enrolment.sign_in(&publication.user, with).await?;
@@ -235,6 +241,15 @@ async fn a_server_chain_that_is_not_trusted_says_exactly_why() {
         matches!(&omitted, Distrust::MissingIntermediate { issuer, .. } if issuer.contains("Issuing CA 2")),
         "{omitted}"
     );
+}
+
+#[tokio::test]
+async fn a_pool_is_reached_by_its_ipv6_address() {
+    let lab = lab().await;
+    let mut settings = settings(&lab);
+    settings.certprov_url = lab.certprov_url("[::1]");
+    settings.resolve[0].host = "[::1]".to_owned();
+    enrol(&lab, &Pool::new(settings).unwrap(), &pin(&lab)).await.unwrap();
 }
 
 #[cfg(feature = "legacy-tls")]
