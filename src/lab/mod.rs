@@ -5,6 +5,7 @@ pub mod faults;
 pub mod keys;
 pub mod phone;
 pub mod pki;
+pub mod proxy;
 pub mod usbip;
 pub mod web_services;
 
@@ -18,9 +19,10 @@ use serde::Serialize;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 use usbip::Exporter;
 use web_services::{LabTls, Options, User, WebServices};
 
@@ -54,6 +56,8 @@ pub struct Lab {
     exporter: Exporter,
     phones: Vec<(String, VirtualPhone)>,
     faults: Vec<Fault>,
+    /// Who puts cables in again that a fault has pulled.
+    helpers: JoinSet<()>,
     folder: TempDir,
 }
 
@@ -64,6 +68,8 @@ pub struct Ready {
     pub lab: bool,
     /// The certificate provisioning service, by a name that resolves everywhere.
     pub certprov_url: String,
+    /// The root-chain download over plain http.
+    pub root_chains_url: String,
     /// File with the root of the server chain, PEM.
     pub trust_anchor: PathBuf,
     /// `host:port` of the USB/IP server.
@@ -110,6 +116,9 @@ pub struct ReadyPhone {
     pub device_uuid: uuid::Uuid,
 }
 
+/// How often somebody looks at the cables.
+const BLINK: Duration = Duration::from_millis(50);
+
 impl Lab {
     /// Starts Web Services, a USB/IP server and phones on free ports of 127.0.0.1.
     ///
@@ -134,7 +143,8 @@ impl Lab {
         let web = WebServices::start(Options { tls: options.tls, ..Options::new(pki, users.collect()) }).await?;
         let exporter = Exporter::start().await?;
         let (phones, faults, folder) = (Vec::new(), Vec::new(), TempDir::new()?);
-        let mut lab = Self { keys, maker: Maker::new(), root, web, exporter, phones, faults, folder };
+        let helpers = JoinSet::new();
+        let mut lab = Self { keys, maker: Maker::new(), root, web, exporter, phones, faults, helpers, folder };
         lab.write_files()?;
         for number in 1..=options.phones.min(99) {
             let mut material = lab.material(number);
@@ -191,6 +201,25 @@ impl Lab {
     /// What was switched on to go wrong, in that order.
     pub fn faults(&self) -> &[Fault] {
         &self.faults
+    }
+
+    /// Has somebody put the first phone's cable in again, so long after a fault pulled it or took its power.
+    pub(in crate::lab) fn help_up(&mut self, after: Duration) {
+        let Some((bus_id, phone)) = self.phones.first().cloned() else { return };
+        let cable = self.exporter.cable(&bus_id);
+        self.helpers.spawn(async move {
+            loop {
+                tokio::time::sleep(BLINK).await;
+                if !phone.has_power() {
+                    cable.pull();
+                }
+                if !cable.is_in() {
+                    tokio::time::sleep(after).await;
+                    phone.power_on();
+                    cable.replug();
+                }
+            }
+        });
     }
 
     /// Plugs a phone in that has the first one's serial number, in the place of the second phone where there is one.
@@ -276,6 +305,7 @@ impl Lab {
         Ready {
             lab: true,
             certprov_url: self.web.certprov_url("localhost"),
+            root_chains_url: self.web.root_chains_url("localhost"),
             trust_anchor: self.folder.path().join("root.pem"),
             usbip: self.usbip().to_string(),
             drivers: self.drivers(),
@@ -327,6 +357,10 @@ impl Lab {
 fn shared_pki() -> Arc<Pki> {
     static PKI: OnceLock<Arc<Pki>> = OnceLock::new();
     PKI.get_or_init(|| Arc::new(Pki::new(&Keys::recycled()))).clone()
+}
+
+pub(in crate::lab) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn pem(der: &[u8]) -> String {

@@ -217,6 +217,28 @@ fn a_lab_shows_the_whole_program_and_says_so_on_every_line() {
 }
 
 #[test]
+fn a_fault_of_the_lab_is_switched_on_by_name() {
+    let tool = Tool::new();
+    let ran = tool.run(&["provision", "--lab", "--json", "--fault", "error-in-reply=99003"]);
+    assert_ne!(ran.code, 0);
+    assert!(ran.stdout.contains("99003"), "{}", ran.whole());
+    let ran = tool.run(&["list", "--lab", "--json", "--fault", "twin-serials"]);
+    assert_eq!(ran.lines().iter().filter(|line| line["type"] == "device").count(), 2, "{}", ran.whole());
+
+    let all = tool.run(&["lab", "--fault", "help", "--json"]);
+    assert_eq!(all.code, 0);
+    assert!(all.lines().iter().all(|line| line["type"] == "fault" && line["says"].is_string()));
+    let people = tool.run(&["lab", "--fault", "help"]);
+    assert!(all.lines().iter().all(|line| people.stdout.contains(line["name"].as_str().unwrap())));
+
+    for wrong in
+        [&["list", "--lab", "--fault", "gremlins"][..], &["list", "--fault", "full"], &["lab", "--fault", "cut"]]
+    {
+        assert_eq!(tool.run(wrong).code, 2, "{wrong:?}");
+    }
+}
+
+#[test]
 fn the_embedded_lab_refuses_what_is_real() {
     let tool = Tool::new();
     for real in [

@@ -7,27 +7,30 @@ use crate::credential::KeyKind;
 use crate::lab::Lab;
 use crate::lab::phone::{Clock, Consent, Lies};
 use crate::lab::usbip::{Cut, Side};
+use std::time::Duration;
 
-/// A day in 2037, which a phone may show whose clock was set wrong: after every certificate of a lab.
-const FAR_AHEAD: i64 = 2_114_380_800;
+/// How long a pulled cable lies there, and how long a phone takes to start.
+const HELPED: Duration = Duration::from_secs(3);
 
 pub(super) const FAULTS: &[Entry] = &[
     Entry {
         name: "unplug-at",
         takes: Counted,
-        says: "the cable is pulled instead of transfer N, counted from the plugging in",
+        says: "the cable is pulled instead of transfer N, counted from the plugging in, and put in again 3 s later",
         does: Phone(|lab, value| {
             let cut = Cut { transfer: value.count(), side: Side::Before };
             lab.exporter().cut(&first(lab), cut);
+            lab.help_up(HELPED);
         }),
     },
     Entry {
         name: "unplug-after",
         takes: Counted,
-        says: "the cable is pulled when the phone has done transfer N and before it says so",
+        says: "the cable is pulled when the phone has done transfer N and before it says so, and put in again 3 s later",
         does: Phone(|lab, value| {
             let cut = Cut { transfer: value.count(), side: Side::After };
             lab.exporter().cut(&first(lab), cut);
+            lab.help_up(HELPED);
         }),
     },
     Entry {
@@ -45,25 +48,27 @@ pub(super) const FAULTS: &[Entry] = &[
     Entry {
         name: "power-lost-at-commit",
         takes: Nothing,
-        says: "the power goes while the new identity is written, and comes back with the next plugging in",
-        does: Phone(|lab, _| lie(lab, |lies| lies.loses_power_at_commit = true)),
+        says: "the power goes while the new identity is written, and the phone starts again 3 s later",
+        does: Phone(|lab, _| {
+            lie(lab, |lies| lies.loses_power_at_commit = true);
+            lab.help_up(HELPED);
+        }),
     },
     Entry {
         name: "power-lost-at",
         takes: Counted,
-        says: "the power goes at the flash's step N, three steps a write",
-        does: Phone(|lab, value| lab.phone().cut_power_at(value.count())),
+        says: "the power goes at the flash's step N, three steps a write, and the phone starts again 3 s later",
+        does: Phone(|lab, value| {
+            lab.phone().cut_power_at(value.count());
+            lab.help_up(HELPED);
+        }),
     },
     Entry {
         name: "refuses",
-        takes: Word(
-            &["begin", "make-key", "signing-request", "stage", "check", "commit", "prove", "set-clock"],
-            "=begin|make-key|signing-request|stage|check|commit|prove|set-clock",
-        ),
+        takes: Word(REFUSED, "=begin|make-key|signing-request|stage|check|commit|prove|set-clock"),
         says: "the phone does not do this",
         does: Phone(|lab, value| {
-            let refused = ["begin", "make-key", "signing-request", "stage", "check", "commit", "prove", "set-clock"];
-            let refused = refused.into_iter().find(|name| *name == value.word());
+            let refused = REFUSED.iter().copied().find(|name| *name == value.word());
             lie(lab, |lies| lies.refuses = refused);
         }),
     },
@@ -151,10 +156,7 @@ pub(super) const FAULTS: &[Entry] = &[
         name: "clock-ahead",
         takes: Nothing,
         says: "the phone's clock shows 2037",
-        does: Phone(|lab, _| {
-            let ahead = time::OffsetDateTime::from_unix_timestamp(FAR_AHEAD);
-            lab.phone().set_clock(Clock::Shows(ahead.expect("2037 is a year")));
-        }),
+        does: Phone(|lab, _| lab.phone().set_clock(Clock::Shows(time::macros::datetime!(2037-06-01 00:00 UTC)))),
     },
     Entry {
         name: "clock-cannot-be-set",
@@ -188,9 +190,9 @@ pub(super) const FAULTS: &[Entry] = &[
         }),
     },
     Entry {
-        name: "weak-key-only",
+        name: "no-rsa-keys",
         takes: Nothing,
-        says: "the phone makes P-256 keys only, which this service does not take",
+        says: "the phone makes P-256 keys only, and this service takes RSA only",
         does: Phone(|lab, _| lab.phone().rebuild(|material| material.key_kinds = vec![KeyKind::P256])),
     },
     Entry {
@@ -200,6 +202,9 @@ pub(super) const FAULTS: &[Entry] = &[
         does: Phone(|lab, _| lab.phone().rebuild(|material| material.factory = None)),
     },
 ];
+
+/// What a phone can refuse to do, by the protocol's names.
+const REFUSED: &[&str] = &["begin", "make-key", "signing-request", "stage", "check", "commit", "prove", "set-clock"];
 
 /// The port of the first phone.
 fn first(lab: &Lab) -> String {

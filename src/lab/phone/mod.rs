@@ -347,7 +347,7 @@ impl VirtualPhone {
         self.lock().material.consent = consent;
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Inside> {
+    pub(in crate::lab) fn lock(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().expect("no holder of the phone panics")
     }
 }

@@ -1,5 +1,6 @@
 //! The phone against a host that does everything by hand: what the protocol's page says of frames, epochs and resets.
 
+mod lies;
 mod operations;
 
 use super::{PhoneMaterial, VirtualPhone};
@@ -29,8 +30,12 @@ fn material() -> PhoneMaterial {
 
 impl Hand {
     async fn on(material: PhoneMaterial) -> Self {
+        Self::of(&VirtualPhone::new(material)).await
+    }
+
+    async fn of(phone: &VirtualPhone) -> Self {
         let exporter = Exporter::start().await.unwrap();
-        exporter.plug("1-1", Box::new(VirtualPhone::new(material).device()));
+        exporter.plug("1-1", Box::new(phone.device()));
         let usb = Usb::usbip(exporter.address().into());
         let attached = usb.list().await.unwrap().remove(0);
         Self { link: usb.open(&attached, 0).await.unwrap(), epoch: 0, _exporter: exporter }

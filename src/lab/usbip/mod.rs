@@ -145,9 +145,43 @@ impl Exporter {
         self.stage(bus_id, transfer, Fault::Hang);
     }
 
+    /// The cable at one port, to be held by somebody else.
+    pub fn cable(&self, bus_id: &str) -> Cable {
+        Cable { bus_id: bus_id.to_owned(), shared: Arc::clone(&self.shared) }
+    }
+
     fn stage(&self, bus_id: &str, transfer: u64, fault: Fault) {
         if let Some(port) = self.shared.port(bus_id) {
             port.stage(transfer, fault);
+        }
+    }
+}
+
+/// The cable at one port of an [`Exporter`].
+#[derive(Debug, Clone)]
+pub struct Cable {
+    bus_id: String,
+    shared: Arc<Shared>,
+}
+
+impl Cable {
+    /// Whether it is in.
+    pub fn is_in(&self) -> bool {
+        self.shared.port(&self.bus_id).is_some_and(|port| port.is_on_bus())
+    }
+
+    /// Pulls it, as [`Exporter::pull`].
+    pub fn pull(&self) {
+        if let Some(port) = self.shared.port(&self.bus_id) {
+            port.pull();
+        }
+    }
+
+    /// Puts it in again, as [`Exporter::replug`].
+    pub fn replug(&self) {
+        if let Some(port) = self.shared.port(&self.bus_id) {
+            port.pull();
+            port.replug(self.shared.next_address());
         }
     }
 }

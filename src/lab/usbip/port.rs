@@ -161,7 +161,7 @@ impl Port {
         self.on_bus.store(true, Ordering::Release);
     }
 
-    fn is_on_bus(&self) -> bool {
+    pub(super) fn is_on_bus(&self) -> bool {
         self.on_bus.load(Ordering::Acquire)
     }
 

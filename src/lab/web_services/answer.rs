@@ -12,8 +12,16 @@ use time::macros::format_description;
 /// The load balancer's cookie.
 pub(super) const AFFINITY: &str = "LabAffinity";
 
+/// How a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheme {
+    Https,
+    Http,
+}
+
 /// One request, read whole.
 pub(super) struct Call {
+    pub(super) scheme: Scheme,
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) query: Option<String>,
@@ -45,7 +53,7 @@ pub(super) struct Answer {
     pub(super) delay: Option<std::time::Duration>,
     /// The connection is cut after so many bytes of the answer.
     pub(super) cut: Option<u64>,
-    trouble: Option<Trouble>,
+    trouble: Option<Box<Trouble>>,
 }
 
 impl Answer {
@@ -89,7 +97,7 @@ pub(super) fn malformed(entry: &mut Request, why: &str) -> Answer {
 
 /// An error that goes by its own route.
 pub(super) fn troubled(trouble: Trouble) -> Answer {
-    Answer { trouble: Some(trouble), ..Answer::empty(500) }
+    Answer { trouble: Some(trouble.into()), ..Answer::empty(500) }
 }
 
 /// A SOAP fault with diagnostics, in the body and in the header.

@@ -234,6 +234,9 @@ mod tests {
             let _ = TicketRequest::read(&document);
             let _ = number_and_pin(&document);
             let _ = PublishRequest::read(&document);
+            if let Some(security) = at(document.root_element(), &[(SOAP, "Header"), (WSSE, "Security")]) {
+                let _ = crate::lab::web_services::proof::Endorsed::read(&document, security);
+            }
             let own = "https://localhost/";
             assert!(ticket(&document, &Tickets::new(), own, OffsetDateTime::UNIX_EPOCH).is_err());
         }

@@ -236,3 +236,40 @@ async fn a_signing_request_that_is_none_or_has_more_behind_it() {
         assert_eq!(desk.error_info(body).await, "99003");
     }
 }
+
+/// DER: a tag, its length in two bytes, its content.
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    [&[tag, 0x82][..], &u16::try_from(content.len()).unwrap().to_be_bytes(), content].concat()
+}
+
+/// The signing request with a signature by its own key over SHA-1, called by this algorithm.
+fn resigned(request: &[u8], pkcs8: &[u8], algorithm: u8) -> Vec<u8> {
+    use rsa::pkcs8::DecodePrivateKey as _;
+    use x509_parser::prelude::FromDer as _;
+    let (_, parsed) = x509_parser::certification_request::X509CertificationRequest::from_der(request).unwrap();
+    let info = parsed.certification_request_info.raw;
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, info);
+    let prefix = [0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 5, 0, 4, 20];
+    let padding = rsa::pkcs1v15::Pkcs1v15Sign { hash_len: Some(20), prefix: prefix.into() };
+    let signature = rsa::RsaPrivateKey::from_pkcs8_der(pkcs8).unwrap().sign(padding, hash.as_ref()).unwrap();
+    // 1.2.840.113549.1.1.x
+    let oid = [6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, algorithm, 5, 0];
+    let bits = [&[0][..], &signature].concat();
+    der(0x30, &[info, &der(0x30, &oid), &der(0x03, &bits)].concat())
+}
+
+#[tokio::test]
+async fn a_signing_request_with_md5_is_refused_and_one_with_sha_1_is_not() {
+    let mut desk = Desk::new().await;
+    let pkcs8 = crate::lab::keys::Keys::recycled().take(KeyKind::Rsa2048);
+    let private = rustls::pki_types::PrivatePkcs8KeyDer::from(pkcs8.as_slice());
+    let pair = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&private, &rcgen::PKCS_RSA_SHA256).unwrap();
+    let request = rcgen::CertificateParams::default().serialize_request(&pair).unwrap();
+    // md5WithRSAEncryption
+    let body = desk.ticket.publish_body(ALICE, &resigned(request.der(), &pkcs8, 4));
+    assert_eq!(desk.error_info(body).await, "99003");
+    // sha1WithRSAEncryption
+    let body = desk.ticket.publish_body(ALICE, &resigned(request.der(), &pkcs8, 5));
+    let reply = desk.client.publish(body).await.unwrap();
+    assert!(reply.body.contains("Success"), "{}", reply.body);
+}
