@@ -14,7 +14,7 @@ use uuid::Uuid;
 const HOST: &str = "web.contoso.example";
 static PKI: LazyLock<Arc<Pki>> = LazyLock::new(|| Arc::new(Pki::new(&Keys::recycled())));
 
-async fn lab_with(settings: LabSettings, server_faults: ServerFaults) -> WebServices {
+pub(super) async fn lab_with(settings: LabSettings, server_faults: ServerFaults) -> WebServices {
     let users = vec![User::new("alice@contoso.example".parse().unwrap(), "+12065551219")];
     WebServices::start(Options { pki: Arc::clone(&PKI), users, settings, server_faults }).await.unwrap()
 }
@@ -24,7 +24,7 @@ async fn lab() -> WebServices {
     lab_with(LabSettings::default(), ServerFaults::default()).await
 }
 
-fn pool(lab: &WebServices) -> Pool {
+pub(super) fn pool(lab: &WebServices) -> Pool {
     let mut trust = Trust::only_given();
     trust.add_der("lab", PKI.root_der()).unwrap();
     let mut settings = Settings::new(lab.certprov_url(HOST), trust);
@@ -35,12 +35,12 @@ fn pool(lab: &WebServices) -> Pool {
     Pool::new(settings).unwrap()
 }
 
-fn ntlm(lab: &WebServices) -> SignIn {
+pub(super) fn ntlm(lab: &WebServices) -> SignIn {
     let alice = &lab.users()[0];
     SignIn::Ntlm { login: alice.login.clone(), password: alice.password.clone() }
 }
 
-fn pin(lab: &WebServices) -> SignIn {
+pub(super) fn pin(lab: &WebServices) -> SignIn {
     let alice = &lab.users()[0];
     SignIn::Pin { number: "+1 (206) 555-1219".to_owned(), pin: alice.pin.clone() }
 }
@@ -57,7 +57,7 @@ fn publication(lab: &WebServices) -> Publication {
     }
 }
 
-async fn enrol(lab: &WebServices, pool: &Pool, with: &SignIn) -> Result<(Published, Cost), ServiceError> {
+pub(super) async fn enrol(lab: &WebServices, pool: &Pool, with: &SignIn) -> Result<(Published, Cost), ServiceError> {
     let mut enrolment = pool.enrolment();
     let publication = publication(lab);
     let ticket = enrolment.sign_in(&publication.user, with).await?;
