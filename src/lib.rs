@@ -13,6 +13,7 @@ pub mod credential;
 pub mod lab;
 pub mod ledger;
 pub mod phone;
+pub mod pool;
 pub mod provision;
 pub mod service;
 mod text_form;

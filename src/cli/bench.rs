@@ -1,11 +1,14 @@
 //! What a command works with: the bus, the definitions, this computer's key, and with `--lab` a whole lab.
 
+use super::ask::Person;
 use super::error::CliError;
-use super::screen::Screen;
+use super::list;
+use super::screen::{Screen, Tone};
+use super::settings::{PoolSettings, Who, config_folder, of_environment};
 use clap::Args;
-use std::net::{IpAddr, SocketAddr};
+use serde::Serialize;
+use std::net::IpAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::Arc;
 use tethercert::lab::faults::Fault;
 use tethercert::lab::{Lab, LabOptions};
@@ -13,17 +16,17 @@ use tethercert::ledger;
 use tethercert::phone::definition::Definitions;
 use tethercert::phone::tether::HostKey;
 use tethercert::phone::{Finder, Found, PhoneError};
+use tethercert::pool::{HostAndPort, PoolName, without_password};
+use tethercert::provision::Stop;
 use tethercert::service::ocauth::{Pool, Profile, Settings};
-use tethercert::tls::{Resolve, Trust};
-use tethercert::usb::{Selector, Usb, UsbIpHost};
+use tethercert::tls::{Engine, Proxy, Resolve};
+use tethercert::usb::{Selector, Usb, UsbError, UsbIpHost};
 use url::{Host, Url};
 
 /// Where `--drivers` is looked for when it is not given.
 const DRIVERS: &str = "TETHERCERT_DRIVERS";
 /// Where `--ledger` is looked for when it is not given.
 const LEDGER: &str = "TETHERCERT_LEDGER";
-/// Where `--certprov-url` is looked for when it is not given.
-const CERTPROV_URL: &str = "TETHERCERT_CERTPROV_URL";
 /// Where `--usbip` is looked for when it is not given.
 const USBIP: &str = "TETHERCERT_USBIP";
 /// The lab's pool as the screen names it. It resolves nowhere: the embedded lab says where it is.
@@ -59,20 +62,46 @@ pub(crate) struct PhoneArgs {
     pub(crate) bus: BusArgs,
 }
 
-/// Where the Web Services are.
-#[derive(Args, Debug)]
+/// Which pool is meant.
+#[derive(Args, Debug, Clone)]
 pub(crate) struct PoolArgs {
+    /// Configured pool [env: TETHERCERT_POOL] [default: the one that serves the user's SIP domain, else the only one]
+    ///
+    /// `tethercert setup pool` configures one. Options take the place of what its file says, a list as a whole.
+    #[arg(long, help_heading = "Pool", value_name = "NAME")]
+    pub(crate) pool: Option<PoolName>,
+    #[command(flatten)]
+    pub(crate) at: PoolOptions,
+    /// First say where every setting comes from
+    #[arg(long, help_heading = "Pool")]
+    pub(crate) explain: bool,
+}
+
+/// How a pool is reached.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct PoolOptions {
     /// Certificate provisioning service of the pool [env: TETHERCERT_CERTPROV_URL]
     ///
-    /// Like https://web.contoso.example/CertProv/CertProvisioningService.svc.
+    /// Like https://web.contoso.example/CertProv/CertProvisioningService.svc. Without --pool it is a pool of its own, and no
+    /// configured pool is used.
     #[arg(long, help_heading = "Pool", value_name = "URL")]
     pub(crate) certprov_url: Option<String>,
-    /// File with CA certificates to trust besides the system's (PEM, DER, PKCS#7); may be repeated
+    /// Registrar that the phone goes by afterwards [env: TETHERCERT_REGISTRAR]
+    #[arg(long, help_heading = "Pool", value_name = "HOST:PORT")]
+    pub(crate) registrar: Option<HostAndPort>,
+    /// File with CA certificates to trust besides the system's (PEM, DER, PKCS#7); may be repeated [env:
+    /// TETHERCERT_TRUST_ANCHOR]
     #[arg(long, help_heading = "Pool", value_name = "FILE")]
     pub(crate) trust_anchor: Vec<PathBuf>,
+    /// TLS for the pool: modern, or legacy for servers that have nothing newer [env: TETHERCERT_TLS] [default: modern]
+    #[arg(long, help_heading = "Pool", value_name = "ENGINE")]
+    pub(crate) tls: Option<Engine>,
+    /// Way to the pool: system, straight, or an HTTP proxy [env: TETHERCERT_PROXY] [default: system]
+    #[arg(long, help_heading = "Pool", value_name = "PROXY", value_parser = proxy_without_password)]
+    pub(crate) proxy: Option<Proxy>,
     /// Connect to ADDRESS when HOST and PORT are meant; may be repeated
     #[arg(long, help_heading = "Pool", value_name = "HOST:PORT:ADDRESS")]
-    pub(crate) resolve: Vec<ResolveArg>,
+    pub(crate) resolve: Vec<Resolve>,
     /// Let this host receive credentials though it is outside the user's SIP domain; may be repeated
     #[arg(long, help_heading = "Pool", value_name = "HOST")]
     pub(crate) allow_host: Vec<String>,
@@ -81,31 +110,9 @@ pub(crate) struct PoolArgs {
     pub(crate) profile: Option<PathBuf>,
 }
 
-/// `HOST:PORT:ADDRESS`; an address with a port of its own leads there.
-#[derive(Debug, Clone)]
-pub(crate) struct ResolveArg(Resolve);
-
-impl FromStr for ResolveArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || "write it like web.contoso.example:443:192.0.2.7".to_owned();
-        let mut parts = text.splitn(3, ':');
-        let (Some(host), Some(port), Some(address)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(error());
-        };
-        let port: u16 = port.parse().map_err(|_| error())?;
-        let bare = address.trim_start_matches('[').trim_end_matches(']');
-        let address = match (address.parse::<SocketAddr>(), bare.parse::<IpAddr>()) {
-            (Ok(address), _) => address,
-            (Err(_), Ok(ip)) => SocketAddr::new(ip, port),
-            (Err(_), Err(_)) => return Err(error()),
-        };
-        if host.is_empty() {
-            return Err(error());
-        }
-        Ok(Self(Resolve { host: host.to_owned(), port, address }))
-    }
+/// Others can read a command line.
+fn proxy_without_password(text: &str) -> Result<Proxy, tethercert::pool::BadWord> {
+    text.parse().and_then(without_password)
 }
 
 /// A pool that was chosen.
@@ -115,13 +122,8 @@ pub(crate) struct ChosenPool {
     pub(crate) url: String,
     /// Whether it is a lab's.
     pub(crate) lab: bool,
-}
-
-impl ChosenPool {
-    fn new(settings: Settings, lab: bool) -> Result<Self, CliError> {
-        let pool = Pool::new(settings)?;
-        Ok(Self { url: pool.certprov_url().to_string(), pool, lab })
-    }
+    /// What it was made of.
+    pub(crate) settings: PoolSettings,
 }
 
 /// What a command works with.
@@ -131,6 +133,14 @@ pub(crate) struct Bench {
     pub(crate) lab: Option<Lab>,
     /// Whether the phones that are found may be a lab's.
     pub(crate) lab_phones: bool,
+    screen: Screen,
+}
+
+#[derive(Serialize)]
+struct WarningLine<'a> {
+    warning: &'static str,
+    pool: &'a str,
+    message: &'a str,
 }
 
 /// Whether a phone will know this computer again.
@@ -185,7 +195,7 @@ impl Bench {
         };
         let finder =
             Finder { usb, definitions: Arc::new(definitions), host_key: Arc::new(host_key), host_label: host_label() };
-        Ok(Self { finder, lab, lab_phones })
+        Ok(Self { finder, lab, lab_phones, screen: screen.clone() })
     }
 
     /// The one phone that is meant.
@@ -197,31 +207,93 @@ impl Bench {
         })
     }
 
+    /// The same; on a terminal a person picks one of several.
+    pub(crate) async fn pick_with_help(&self, device: Option<&Selector>, stop: &Stop) -> Result<Found, CliError> {
+        let error = match (self.pick(device).await, Person::at(&self.screen, stop)) {
+            (Ok(found), _) => return Ok(found),
+            (Err(CliError::Usb(UsbError::Ambiguous { .. })), Some(person)) if device.is_none() => {
+                let mut found = self.finder.list().await?;
+                found.retain(|phone| phone.spoken().is_some());
+                list::numbered(&found, &self.screen);
+                let number = person.number("which phone?", found.len()).await?;
+                // It may have gone meanwhile, or another may be in its place.
+                let slot = Selector::Port(found.swap_remove(number).slot().clone());
+                return self.pick(Some(&slot)).await;
+            }
+            (Err(error), _) => error,
+        };
+        Err(error)
+    }
+
     /// The pool that is meant, if one is.
     pub(crate) fn pool(&self, args: &PoolArgs) -> Result<Option<ChosenPool>, CliError> {
-        if let Some(lab) = &self.lab {
-            refuse_in_lab(args.certprov_url.is_some(), "--certprov-url")?;
-            refuse_in_lab(!args.trust_anchor.is_empty(), "--trust-anchor")?;
-            refuse_in_lab(!args.resolve.is_empty(), "--resolve")?;
-            refuse_in_lab(!args.allow_host.is_empty(), "--allow-host")?;
-            refuse_in_lab(args.profile.is_some(), "--profile")?;
-            return lab_pool(lab).map(Some);
+        self.pool_for(args, Who::default())
+    }
+
+    /// The same for a user, whose SIP domain may choose it.
+    pub(crate) fn pool_for(&self, args: &PoolArgs, who: Who) -> Result<Option<ChosenPool>, CliError> {
+        let chosen = match &self.lab {
+            Some(lab) => PoolSettings::in_lab(args, who, Pool::address(&lab.web().certprov_url(LAB_HOST))?)?,
+            None => PoolSettings::of(args, who)?,
+        };
+        ChosenPool::of(chosen, self.lab.as_ref(), self.lab_phones, args.explain, &self.screen)
+    }
+}
+
+impl ChosenPool {
+    /// The pool that was settled on, if its address is known. Says what has to be said about it; nothing is connected to.
+    pub(crate) fn of(
+        chosen: PoolSettings,
+        embedded: Option<&Lab>,
+        lab_phones: bool,
+        explain: bool,
+        screen: &Screen,
+    ) -> Result<Option<Self>, CliError> {
+        let url = chosen.certprov_url.as_ref().map(|url| url.value.clone());
+        let lab = embedded.is_some() || url.as_ref().is_some_and(|url| is_lab_pool(url, &chosen.resolve.value));
+        if lab {
+            screen.mark_lab();
         }
-        let Some(url) = args.certprov_url.clone().or_else(configured_pool) else { return Ok(None) };
-        let url = Pool::address(&url)?;
-        let resolve: Vec<Resolve> = args.resolve.iter().map(|resolve| resolve.0.clone()).collect();
-        let lab = is_lab_pool(&url, &resolve);
-        let trust = Trust::system_and(&args.trust_anchor)?;
+        if explain {
+            chosen.explain(screen);
+        }
+        let Some(url) = url else { return Ok(None) };
+        warn_of_old_tls(chosen.engine.value, &chosen.name(), &chosen.engine.origin.to_string(), screen);
+        let mut trust = chosen.trust()?;
+        let mut resolve = chosen.resolve.value.clone();
+        if let Some(lab) = embedded {
+            let address = lab.web().address();
+            trust.add_file(&lab.ready().trust_anchor)?;
+            resolve.push(Resolve { host: LAB_HOST.to_owned(), port: address.port(), address });
+        }
         let mut settings = Settings::new(url, trust);
         settings.resolve = resolve;
-        settings.allowed_hosts.clone_from(&args.allow_host);
+        settings.allowed_hosts.clone_from(&chosen.allow_hosts.value);
+        settings.engine = chosen.engine.value;
+        settings.proxy = chosen.proxy.value.clone();
+        let servers = chosen.also_servers.value.iter();
+        settings.also_servers = servers.map(|server| (server.host().to_owned(), server.port())).collect();
         // Without a file a PIN goes only where both ends of the wire are a lab's.
-        settings.profile = match &args.profile {
-            Some(file) => Some(Profile::from_file(file)?),
-            None => (lab && self.lab_phones).then(Profile::lab),
+        settings.profile = match &chosen.profile {
+            Some(file) => Some(Profile::from_file(&file.value)?),
+            None => (lab && lab_phones).then(Profile::lab),
         };
-        ChosenPool::new(settings, lab).map(Some)
+        let pool = Pool::new(settings)?;
+        Ok(Some(Self { url: pool.certprov_url().to_string(), pool, lab, settings: chosen }))
     }
+}
+
+/// Says aloud that a pool is reached by old TLS, if it is: in every output of a command that does so.
+pub(crate) fn warn_of_old_tls(engine: Engine, pool: &str, origin: &str, screen: &Screen) {
+    if engine == Engine::Modern {
+        return;
+    }
+    let message = format!(
+        "pool {pool} is reached by old TLS (legacy, {origin}): TLS 1.0 to 1.2 with ciphers that are \
+         no longer called safe; have the server offer ECDHE with AES-GCM"
+    );
+    screen.json("warning", &WarningLine { warning: "legacy_tls", pool, message: &message });
+    screen.toned(Tone::Unsure, "OLD TLS", &message);
 }
 
 /// The lab knows its own phones, and what was named beside it: nothing that this computer is set up for.
@@ -234,37 +306,15 @@ fn definitions(bus: &BusArgs, lab: Option<&Lab>) -> Result<Definitions, CliError
     if folders.is_empty() {
         folders.extend(std::env::var_os(DRIVERS).iter().flat_map(std::env::split_paths));
     }
-    Ok(Definitions::load(Definitions::user_folder().as_deref(), &folders)?)
-}
-
-fn lab_pool(lab: &Lab) -> Result<ChosenPool, CliError> {
-    let url = lab.web().certprov_url(LAB_HOST);
-    let address = lab.web().address();
-    let mut trust = Trust::only_given();
-    trust.add_file(&lab.ready().trust_anchor)?;
-    let mut settings = Settings::new(url, trust);
-    settings.resolve.push(Resolve { host: LAB_HOST.to_owned(), port: address.port(), address });
-    settings.profile = Some(Profile::lab());
-    ChosenPool::new(settings, true)
-}
-
-/// The pool that this computer is set up for.
-pub(crate) fn configured_pool() -> Option<String> {
-    std::env::var(CERTPROV_URL).ok().filter(|url| !url.is_empty())
+    let own = config_folder().map(|folder| folder.join("drivers")).or_else(Definitions::user_folder);
+    Ok(Definitions::load(own.as_deref(), &folders)?)
 }
 
 /// The USB/IP server that is given, else the one that this computer is set up for.
 pub(crate) fn usbip_host(bus: &BusArgs) -> Result<Option<UsbIpHost>, CliError> {
-    let set_up = || std::env::var(USBIP).ok().filter(|host| !host.is_empty());
-    match (&bus.usbip, set_up()) {
-        (Some(host), _) => Ok(Some(host.clone())),
-        (None, None) => Ok(None),
-        (None, Some(text)) => match text.parse() {
-            Ok(host) => Ok(Some(host)),
-            Err(error) => {
-                Err(CliError::usage(format!("{USBIP} is wrong: {error}"), format!("correct or unset {USBIP}")))
-            }
-        },
+    match &bus.usbip {
+        Some(host) => Ok(Some(host.clone())),
+        None => Ok(of_environment(USBIP)?.map(|host| host.value)),
     }
 }
 
@@ -288,7 +338,7 @@ pub(crate) fn refuse_in_lab(given: bool, option: &str) -> Result<(), CliError> {
 }
 
 /// Whether the pool at `url` is a lab: its host is this computer by an address that leads nowhere else, or is led there.
-fn is_lab_pool(url: &Url, resolve: &[Resolve]) -> bool {
+pub(crate) fn is_lab_pool(url: &Url, resolve: &[Resolve]) -> bool {
     let host = match url.host() {
         Some(Host::Domain(name)) => is_loopback(name),
         Some(Host::Ipv4(ip)) => leads_here(ip.into()),
@@ -325,7 +375,7 @@ mod tests {
     #[test]
     fn a_pool_is_a_lab_only_by_an_address_of_this_computer() {
         let is_lab = |url: &str, led: &[&str]| {
-            let led: Vec<Resolve> = led.iter().map(|it| it.parse::<ResolveArg>().unwrap().0).collect();
+            let led: Vec<Resolve> = led.iter().map(|it| it.parse().unwrap()).collect();
             is_lab_pool(&Url::parse(url).unwrap(), &led)
         };
         for lab in [
@@ -347,17 +397,5 @@ mod tests {
         let elsewhere = ["web.contoso.example:443:192.0.2.7", "web.contoso.example:443:127.0.0.1"];
         assert!(!is_lab(real, &elsewhere), "the first that fits counts");
         assert!(!is_lab(real, &["web.contoso.example:444:127.0.0.1", "sip.contoso.example:443:127.0.0.1"]));
-    }
-
-    #[test]
-    fn a_name_can_be_led_to_an_address_with_or_without_another_port() {
-        let resolve = |text: &str| text.parse::<ResolveArg>().map(|arg| (arg.0.host, arg.0.port, arg.0.address));
-        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
-        assert_eq!(resolve("web:443:192.0.2.7"), Ok(("web".into(), 443, address("192.0.2.7:443"))));
-        assert_eq!(resolve("web:443:127.0.0.1:99"), Ok(("web".into(), 443, address("127.0.0.1:99"))));
-        assert_eq!(resolve("web:443:[::1]"), Ok(("web".into(), 443, address("[::1]:443"))));
-        for bad in ["web", "web:443", ":443:192.0.2.7", "web:x:192.0.2.7", "web:443:name"] {
-            assert!(resolve(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -6,7 +6,9 @@ use tethercert::ledger::LedgerError;
 use tethercert::phone::PhoneError;
 use tethercert::phone::definition::DefinitionError;
 use tethercert::phone::tether::HostKeyError;
+use tethercert::pool::PoolsError;
 use tethercert::provision::{NoAnswer, ProvisionError};
+use tethercert::service::capture::{NothingCaptured, WriteError};
 use tethercert::service::ocauth::{PoolError, ProfileError};
 use tethercert::tls::TrustError;
 use tethercert::usb::UsbError;
@@ -20,6 +22,9 @@ pub(crate) enum CliError {
     /// A rule of the program forbids it.
     #[error("{message}")]
     Refused { message: String, next: String },
+    /// Somebody has to decide, and nobody can be asked.
+    #[error("{message}")]
+    NeedsPerson { message: String, next: String },
     #[error(transparent)]
     Job(#[from] ProvisionError),
     #[error(transparent)]
@@ -33,12 +38,21 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Pool(#[from] PoolError),
     #[error(transparent)]
+    Pools(#[from] PoolsError),
+    #[error(transparent)]
     Profile(#[from] ProfileError),
+    #[error(transparent)]
+    Capture(#[from] NothingCaptured),
+    #[error(transparent)]
+    WriteCapture(#[from] WriteError),
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// A file with a secret, or a secret that nobody gave.
     #[error(transparent)]
     Secret(#[from] NoAnswer),
+    /// The phone of a job that was to be resumed.
+    #[error("the phone {serial} ({model}) is not plugged in")]
+    PhoneMissing { serial: String, model: String },
     #[error("the lab could not be started")]
     Lab(#[source] io::Error),
     #[error("signals of the system cannot be received")]
@@ -63,16 +77,20 @@ impl CliError {
     /// What the technician does next.
     pub(crate) fn next_step(&self) -> String {
         match self {
-            Self::Usage { next, .. } | Self::Refused { next, .. } => next.clone(),
+            Self::Usage { next, .. } | Self::Refused { next, .. } | Self::NeedsPerson { next, .. } => next.clone(),
             Self::Job(error) => error.next_step(),
             Self::Usb(error) => error.next_step().to_owned(),
             Self::Ledger(error) => error.next_step().to_owned(),
             Self::HostKey(error) => error.next_step().to_owned(),
             Self::Definition(error) => error.next_step().to_owned(),
             Self::Pool(error) => error.next_step().to_owned(),
+            Self::Pools(error) => error.next_step(),
             Self::Profile(error) => error.next_step().to_owned(),
+            Self::Capture(error) => error.next_step().to_owned(),
+            Self::WriteCapture(error) => error.next_step().to_owned(),
             Self::Trust(error) => error.next_step().to_owned(),
             Self::Secret(error) => error.next_step(),
+            Self::PhoneMissing { .. } => "plug it in and repeat; its job waits".into(),
             Self::Lab(_) => "free some ports and some room in the temporary folder, then repeat".into(),
             Self::Signals(_) => "repeat; without signals a job could not be stopped at a safe point".into(),
         }
@@ -83,8 +101,24 @@ impl CliError {
         match self {
             Self::Usage { .. } | Self::Definition(_) | Self::Pool(_) | Self::Profile(_) | Self::Trust(_) => Exit::Usage,
             Self::Secret(NoAnswer::Unreadable { .. } | NoAnswer::Empty { .. }) => Exit::Usage,
+            Self::Capture(error) if error.is_temporary() => Exit::Temporary,
+            Self::Capture(_) | Self::WriteCapture(WriteError::NotWritable { .. }) => Exit::Failed,
+            Self::WriteCapture(WriteError::NotEmpty { .. }) => Exit::Usage,
+            Self::Pools(error) => match error {
+                PoolsError::NoSuchPool { .. } => Exit::NotFound,
+                PoolsError::Ambiguous { .. } | PoolsError::OtherDomain { .. } => Exit::NeedsPerson,
+                PoolsError::AnchorChanged { .. } => Exit::Refused,
+                PoolsError::NotWritable { .. } => Exit::Failed,
+                PoolsError::NoHome
+                | PoolsError::Exists { .. }
+                | PoolsError::Unreadable { .. }
+                | PoolsError::Secret { .. }
+                | PoolsError::Invalid { .. } => Exit::Usage,
+            },
             Self::Secret(NoAnswer::Nobody { .. }) => Exit::NeedsPerson,
             Self::Refused { .. } => Exit::Refused,
+            Self::PhoneMissing { .. } => Exit::NotFound,
+            Self::NeedsPerson { .. } => Exit::NeedsPerson,
             Self::Job(error) => error.remedyable().into(),
             Self::Usb(error) => match error {
                 UsbError::NotFound { .. } => Exit::NotFound,

@@ -87,6 +87,15 @@ pub(crate) fn table(found: &[Found], screen: &Screen) {
     }
 }
 
+/// The phones with numbers to choose by, from 1.
+pub(crate) fn numbered(found: &[Found], screen: &Screen) {
+    for (number, phone) in found.iter().enumerate() {
+        let [port, name, ..] = cells(phone);
+        let serial = phone.attached.strings.serial.clone().unwrap_or_default();
+        screen.line(&format!("{:>5}", number + 1), &dotted(&[format!("port {port}"), name, serial]));
+    }
+}
+
 /// The next command for what is there.
 fn next(found: &[Found], bus: &BusArgs) -> String {
     let best = found.iter().find(|phone| phone.spoken().is_some()).or(found.first());

@@ -1,15 +1,18 @@
 //! Who is asked and who is told: a person at the terminal, the options of a script, or the embedded lab.
 
+use super::ask;
 use super::screen::{Screen, Tone};
 use super::secret;
 use super::text::{date, dotted, span, took};
 use secrecy::{ExposeSecret, SecretString};
-use std::io::{self, BufRead};
+use std::io;
 use std::time::{Duration, Instant};
 use tethercert::credential::SipAddress;
 use tethercert::lab::web_services::User;
 use tethercert::phone::{Authenticity, Identity, IdentityInUse, ShortCode};
-use tethercert::provision::{Answer, Event, NoAnswer, Operator, PhoneSeen, Plan, PoolSeen, Stage, StepDone, Stop};
+use tethercert::provision::{
+    Answer, Event, NoAnswer, Operator, PhoneSeen, Plan, PoolSeen, ServerJudgement, Stage, Standing, StepDone, Stop,
+};
 use tethercert::service::SignIn;
 use time::OffsetDateTime;
 
@@ -72,19 +75,12 @@ impl Console {
         let choice = if default == Answer::Yes { "[Y/n]" } else { "[y/N]" };
         let asked = Instant::now();
         let answer = loop {
-            self.screen.question(&format!("{question} {choice}"));
-            let line = self.until_stopped(|| {
-                let mut line = String::new();
-                io::stdin().lock().read_line(&mut line).ok().filter(|read| *read > 0).map(|_| line)
-            });
-            let line = line.await.flatten();
-            self.screen.answered(line.is_some());
-            let Some(line) = line else {
+            let Some(line) = ask::line(&self.screen, &self.stop, &format!("{question} {choice}")).await else {
                 // A closed terminal ends the line before its signal arrives.
                 let _ = tokio::time::timeout(HANGUP_FOLLOWS, self.stop.asked()).await;
                 break Answer::Nobody;
             };
-            match line.trim().to_ascii_lowercase().as_str() {
+            match line.to_ascii_lowercase().as_str() {
                 "" => break default,
                 "y" | "yes" => break Answer::Yes,
                 "n" | "no" => break Answer::No,
@@ -193,6 +189,16 @@ pub(crate) fn in_use(in_use: Option<&IdentityInUse>) -> String {
     }
 }
 
+/// What a phone makes of a server, in words.
+pub(crate) fn server(judgement: &ServerJudgement) -> String {
+    let (standing, why) = match judgement.standing {
+        Standing::Trusted => ("the phone trusts it", judgement.text.trim_start_matches("good: ")),
+        Standing::NotTrusted => ("the phone does not trust it yet", judgement.text.trim_start_matches("refused: ")),
+        Standing::Unknown => ("its chain is unknown", judgement.text.as_str()),
+    };
+    dotted(&[judgement.server.clone(), format!("{standing}: {why}")])
+}
+
 /// What would be done.
 pub(crate) fn show_plan(plan: &Plan, screen: &Screen) {
     screen.json("event", &Event::Plan(Box::new(plan.clone())));
@@ -239,13 +245,17 @@ impl Operator for Console {
         match &event {
             Event::Phone(seen) => self.phone(seen),
             Event::Pool(pool) => self.pool(pool),
+            Event::Server(judgement) => self.screen.line("server", &server(judgement)),
             Event::Plan(plan) => self.screen.line("plan", &plan_text(plan)),
             Event::Resuming { already } => self.screen.line("resumes", &format!("an earlier job: {already}")),
             Event::StepBegan { step, waiting } => {
                 self.screen.start_spinner(format!("{}/{} {step}: {waiting}", step.number(), Stage::ALL.len()));
             }
             Event::StepDone(done) => self.step(done),
-            Event::StoreWait { .. } => {}
+            Event::StoreWait { server, attempt, of, seconds } => {
+                let at = server.as_deref().map(|server| format!(" at {server}")).unwrap_or_default();
+                self.screen.count_down(&format!("data store unavailable{at} · try {attempt} of {of}"), *seconds);
+            }
             Event::Notice { text } => self.screen.line("note", text),
         }
     }

@@ -1,24 +1,22 @@
 //! The main job.
 
-use super::bench::{Bench, ChosenPool, PhoneArgs, PoolArgs, host_label, ledger_path, refuse_in_lab};
+use super::ask::Person;
+use super::bench::{Bench, PhoneArgs, PoolArgs, host_label, ledger_path, refuse_in_lab};
 use super::error::CliError;
 use super::exit::Exit;
-use super::operator::{Answers, Console, SignInAnswer};
+use super::job::{Asked, Decisions, Desk, RetryArgs, SignInArgs, Way};
 use super::report;
 use super::screen::{Screen, Tone};
-use super::secret;
 use super::stop::stop_on_signals;
-use clap::{Args as ClapArgs, ValueEnum};
-use secrecy::SecretString;
+use clap::Args as ClapArgs;
 use std::path::PathBuf;
-use std::time::Instant;
 use tethercert::credential::SipAddress;
 use tethercert::lab::Lab;
 use tethercert::lab::web_services::User;
 use tethercert::ledger::Ledger;
-use tethercert::phone::{Driver, Found, Parting, Phone};
-use tethercert::provision::{Job, ProvisionError, Stop, provision};
-use tethercert::service::SignInWay;
+use tethercert::phone::{Found, Parting, Phone};
+use tethercert::pool::{Origin, Setting};
+use tethercert::provision::{ProvisionError, Stop};
 
 /// Enrol a user for one phone and install the certificate with the trust it needs
 ///
@@ -29,30 +27,11 @@ use tethercert::service::SignInWay;
 /// For scripts: --yes, secrets from files (also /dev/fd/N), --json. The last line is the outcome.
 #[derive(ClapArgs, Debug)]
 pub(crate) struct Args {
-    /// User the phone is for, like alice@contoso.example
-    #[arg(long, help_heading = "User", value_name = "SIP-ADDRESS", required_unless_present = "lab")]
+    /// User the phone is for, like alice@contoso.example [default: asked at the terminal]
+    #[arg(long, help_heading = "User", value_name = "SIP-ADDRESS")]
     user: Option<SipAddress>,
-    /// How the user signs in to the pool
-    #[arg(long, help_heading = "User", value_enum, default_value_t = Auth::Ntlm)]
-    auth: Auth,
-    /// Windows account, like 'CONTOSO\alice' [default: the user's SIP address]
-    #[arg(long, help_heading = "User", value_name = "LOGIN")]
-    login: Option<String>,
-    /// File whose first line is the user's password [default: asked at the terminal]
-    #[arg(long, help_heading = "User", value_name = "FILE")]
-    password_file: Option<PathBuf>,
-    /// Phone number or extension that goes with the PIN
-    #[arg(long, help_heading = "User", value_name = "NUMBER")]
-    phone_number: Option<String>,
-    /// File whose first line is the PIN [default: asked at the terminal]
-    #[arg(long, help_heading = "User", value_name = "FILE")]
-    pin_file: Option<PathBuf>,
-    /// File whose first line is the phone's administrator code, for phones that want it
-    #[arg(long, help_heading = "Phone", value_name = "FILE")]
-    admin_code_file: Option<PathBuf>,
-    /// Registrar that the phone goes by afterwards
-    #[arg(long, help_heading = "Pool", value_name = "HOST:PORT", value_parser = host_and_port)]
-    registrar: Option<String>,
+    #[command(flatten)]
+    as_user: SignInArgs,
     /// Answer yes to "is this the phone"; replacing another user takes --replace
     #[arg(long, help_heading = "Decisions")]
     yes: bool,
@@ -83,26 +62,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     pool: PoolArgs,
     #[command(flatten)]
+    retry: RetryArgs,
+    #[command(flatten)]
     phone: PhoneArgs,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Auth {
-    /// Windows account and password
-    Ntlm,
-    /// The certificate on the phone, which is renewed: the phone signs for itself, and no password is asked for
-    Certificate,
-    /// Phone number and PIN; its message is not public, so it goes only to a lab
-    Pin,
-}
-
-fn host_and_port(text: &str) -> Result<String, String> {
-    let port =
-        text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
-    match port {
-        Some(1..) => Ok(text.to_owned()),
-        Some(0) | None => Err("write it like sip.contoso.example:5061".to_owned()),
-    }
 }
 
 /// Runs the job. Whatever happens, the last thing said is the outcome.
@@ -124,79 +86,47 @@ async fn job(args: &Args, screen: &Screen) -> Result<Exit, CliError> {
     }
     refuse_real_in_lab(args)?;
     let bench = Bench::for_a_phone(&args.phone, screen).await?;
-    let chosen = bench.pool(&args.pool)?.ok_or_else(no_pool)?;
-    if chosen.lab {
-        screen.mark_lab();
-    }
-    refuse_mixed_worlds(&bench, &chosen)?;
-    let (user, lab_user) = user(args, bench.lab.as_ref())?;
-    let answers = answers(args, &user, &stop).await?;
+    let (user, lab_user) = user(args, bench.lab.as_ref(), screen, &stop).await?;
     let ledger = match &bench.lab {
         Some(_) => Ledger::temporary(&host_label()).await?,
         None => Ledger::open(&ledger_path(args.ledger.as_ref())?, &host_label()).await?,
     };
-
-    let started = Instant::now();
+    let desk = Desk { bench: &bench, ledger: &ledger, screen, stop: &stop };
+    let said = (&args.as_user, &args.retry, &args.pool);
+    let asked = Asked::about(&desk, &user, lab_user, said, None, decisions(args)).await?;
     if bench.lab.is_some() {
         screen.columns(Tone::Plain, "", "a virtual phone and Web Services inside this command, nothing real");
     }
-    let (found, mut phone) = tokio::select! {
-        opened = open(&bench, args) => opened?,
+    let (found, phone) = tokio::select! {
+        opened = open(&bench, args, &stop) => opened?,
         () = stop.asked() => return Err(ProvisionError::Stopped.into()),
     };
-    let job = Job {
-        user: user.clone(),
-        sign_in: match args.auth {
-            Auth::Ntlm => SignInWay::Ntlm,
-            Auth::Certificate => SignInWay::Certificate,
-            Auth::Pin => SignInWay::Pin,
-        },
-        dry_run: args.dry_run,
-        replace: args.replace,
-        renew: args.renew,
-        abort_pending: args.abort_pending,
-        compare_code: screen.can_ask() && !args.yes && bench.lab.is_none(),
-        require_authentic: args.require_authentic,
-        registrar: args.registrar.clone(),
-        web_services: chosen.url.clone(),
-        parting: match (args.sign_in, args.restart) {
-            (true, _) => Parting::SignIn,
-            (false, true) => Parting::Restart,
-            (false, false) => Parting::Leave,
-        },
-        slot: found.slot().to_string(),
-        lab: chosen.lab,
-        publish_tries: 4,
-        publish_wait: std::time::Duration::from_secs(30),
-        jitter: tethercert::provision::Jitter::random(),
-        terms: None,
-    };
-    let mut service = chosen.pool.enrolment();
-    let mut console = Console::new(screen.clone(), stop.clone(), answers, lab_user);
-    let outcome = provision(&job, phone.driver(), &mut service, &ledger, &mut console, &stop).await;
-    screen.stop_spinner();
-
-    let spent = report::Spent {
-        took: started.elapsed().saturating_sub(console.waited()),
-        traffic: phone.driver().traffic(),
-        cost: service.cost(),
-    };
-    let exit = report::outcome(&outcome, &user, &spent, &ledger, screen).await;
+    let exit = asked.work(Way::Anew, &found, phone, &desk).await;
     ledger.close().await;
     Ok(exit)
 }
 
-async fn open(bench: &Bench, args: &Args) -> Result<(Found, Phone), CliError> {
-    let found = bench.pick(args.phone.device.as_ref()).await?;
-    let phone = bench.finder.open(&found).await?;
-    Ok((found, phone))
+fn decisions(args: &Args) -> Decisions {
+    Decisions {
+        yes: args.yes,
+        replace: args.replace,
+        renew: args.renew,
+        dry_run: args.dry_run,
+        abort_pending: args.abort_pending,
+        require_authentic: args.require_authentic,
+        no_code: args.yes,
+        parting: match (args.sign_in, args.restart) {
+            (true, _) => Some(Parting::SignIn),
+            (false, true) => Some(Parting::Restart),
+            (false, false) => None,
+        },
+    }
 }
 
-fn no_pool() -> CliError {
-    CliError::usage(
-        "the pool is not known, and finding it by DHCP or DNS is not built yet",
-        "give its address: --certprov-url https://web.contoso.example/CertProv/CertProvisioningService.svc",
-    )
+async fn open(bench: &Bench, args: &Args, stop: &Stop) -> Result<(Found, Phone), CliError> {
+    let found = bench.pick_with_help(args.phone.device.as_ref(), stop).await?;
+    let phone = bench.finder.open(&found).await?;
+    Ok((found, phone))
 }
 
 /// What reaches for something real, or brings a real secret, has no place in the embedded lab.
@@ -205,30 +135,33 @@ fn refuse_real_in_lab(args: &Args) -> Result<(), CliError> {
         return Ok(());
     }
     refuse_in_lab(args.ledger.is_some(), "--ledger")?;
-    refuse_in_lab(args.login.is_some(), "--login")?;
-    refuse_in_lab(args.password_file.is_some(), "--password-file")?;
-    refuse_in_lab(args.phone_number.is_some(), "--phone-number")?;
-    refuse_in_lab(args.pin_file.is_some(), "--pin-file")?;
-    refuse_in_lab(args.admin_code_file.is_some(), "--admin-code-file")?;
+    refuse_in_lab(args.as_user.login.is_some(), "--login")?;
+    refuse_in_lab(args.as_user.password_file.is_some(), "--password-file")?;
+    refuse_in_lab(args.as_user.phone_number.is_some(), "--phone-number")?;
+    refuse_in_lab(args.as_user.pin_file.is_some(), "--pin-file")?;
+    refuse_in_lab(args.as_user.admin_code_file.is_some(), "--admin-code-file")?;
     // The same for the pool, before a lab is started for nothing.
-    refuse_in_lab(args.pool.certprov_url.is_some(), "--certprov-url")?;
-    refuse_in_lab(!args.pool.trust_anchor.is_empty(), "--trust-anchor")
+    refuse_in_lab(args.pool.at.certprov_url.is_some(), "--certprov-url")?;
+    refuse_in_lab(!args.pool.at.trust_anchor.is_empty(), "--trust-anchor")
 }
 
-/// A lab's anchors and certificates go only to a lab's phone.
-fn refuse_mixed_worlds(bench: &Bench, chosen: &ChosenPool) -> Result<(), CliError> {
-    if !chosen.lab || bench.lab_phones {
-        return Ok(());
-    }
-    Err(CliError::refused(
-        "the pool is a lab on this computer, and the phone is a real one: a lab's trust anchors go only to lab phones",
-        "name the lab's phones with --usbip 127.0.0.1:PORT, or give the address of a real pool",
-    ))
-}
-
-fn user(args: &Args, lab: Option<&Lab>) -> Result<(SipAddress, Option<User>), CliError> {
+async fn user(
+    args: &Args,
+    lab: Option<&Lab>,
+    screen: &Screen,
+    stop: &Stop,
+) -> Result<(Setting<SipAddress>, Option<User>), CliError> {
     let Some(lab) = lab else {
-        let user = args.user.clone().ok_or_else(|| CliError::usage("no user is given", "give --user"))?;
+        let user = match (Setting::of_option("--user", args.user.clone()), Person::at(screen, stop)) {
+            (Some(user), _) => user,
+            (None, Some(person)) => {
+                let question = "user the phone is for, like alice@contoso.example:";
+                Setting::new(person.value(question, None).await?, Origin::Asked)
+            }
+            (None, None) => {
+                return Err(CliError::usage("no user is given", "give --user, like --user alice@contoso.example"));
+            }
+        };
         return Ok((user, None));
     };
     let users = lab.web().users();
@@ -240,44 +173,6 @@ fn user(args: &Args, lab: Option<&Lab>) -> Result<(SipAddress, Option<User>), Cl
         let names: Vec<&str> = users.iter().map(|user| user.sip.as_str()).collect();
         CliError::usage("the lab does not know this user", format!("give one of the lab's: {}", names.join(", ")))
     })?;
-    Ok((user.sip.clone(), Some(user)))
-}
-
-async fn answers(args: &Args, user: &SipAddress, stop: &Stop) -> Result<Answers, CliError> {
-    let read = async |path: &Option<PathBuf>, what: String| match path.clone() {
-        Some(path) => secret_from(path, what, stop).await.map(Some),
-        None => Ok(None),
-    };
-    let sign_in = match args.auth {
-        Auth::Ntlm => {
-            let login = args.login.clone().unwrap_or_else(|| user.to_string());
-            let password = read(&args.password_file, format!("the password of {login}")).await?;
-            SignInAnswer::Ntlm { login, password }
-        }
-        Auth::Certificate => SignInAnswer::Phone,
-        Auth::Pin => {
-            let number = match (&args.phone_number, args.phone.bus.lab) {
-                (Some(number), _) => number.clone(),
-                (None, true) => String::new(),
-                (None, false) => {
-                    let next = "give the number or extension that the PIN belongs to: --phone-number";
-                    return Err(CliError::usage("a PIN signs in a phone number, and none is given", next));
-                }
-            };
-            let pin = read(&args.pin_file, format!("the PIN of {number}")).await?;
-            SignInAnswer::Pin { number, pin }
-        }
-    };
-    let administrator_code = read(&args.admin_code_file, "the phone's administrator code".to_owned()).await?;
-    Ok(Answers { yes: args.yes, sign_in, administrator_code })
-}
-
-/// A pipe may stay without a writer: a stop ends the wait.
-async fn secret_from(path: PathBuf, what: String, stop: &Stop) -> Result<SecretString, CliError> {
-    tokio::select! {
-        read = tokio::task::spawn_blocking(move || secret::from_file(&path, &what)) => {
-            Ok(read.expect("reading a file does not panic")?)
-        }
-        () = stop.asked() => Err(ProvisionError::Stopped.into()),
-    }
+    let origin = if args.user.is_some() { Origin::Option("--user") } else { Origin::Lab };
+    Ok((Setting::new(user.sip.clone(), origin), Some(user)))
 }

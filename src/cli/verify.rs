@@ -55,9 +55,6 @@ struct OutcomeLine {
 pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
     let bench = Bench::for_a_phone(&args.phone, screen).await?;
     let chosen = bench.pool(&args.pool)?;
-    if chosen.as_ref().is_some_and(|chosen| chosen.lab) {
-        screen.mark_lab();
-    }
     let found = bench.pick(args.phone.device.as_ref()).await?;
     let mut phone = bench.finder.open(&found).await?;
     let mut service = chosen.as_ref().map(|chosen| chosen.pool.enrolment());

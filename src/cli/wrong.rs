@@ -51,11 +51,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_in_one_line_with_what_to_do() {
         for (arguments, message, next) in [
-            (
-                &["x", "provision"][..],
-                "the following required arguments were not provided: --user <SIP-ADDRESS>",
-                "see",
-            ),
+            (&["x", "setup", "pool"][..], "the following required arguments were not provided: <NAME>", "see"),
             (&["x", "lsit"], "unrecognized subcommand 'lsit'", "a similar subcommand exists: 'list'"),
             (&["x", "ledger"], "the command is not complete", "see"),
         ] {

@@ -17,7 +17,7 @@ fn trust_is_staged(event: &Event) -> bool {
 }
 
 /// Bob's job on the same phone.
-fn bob(bench: &Bench) -> (Job, Answers) {
+fn bob(bench: &Bench) -> (Job, Answers<'static>) {
     let bob = bench.lab.web().users()[1].clone();
     let answers = Answers { login: bob.login, password: bob.password, ..bench.answers() };
     (Job { user: bob.sip, replace: true, ..bench.job() }, answers)

@@ -24,6 +24,7 @@ mod spnego;
 mod store;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tls;
 mod trouble;
 mod users;
 mod web_ticket;
@@ -36,6 +37,7 @@ pub use faults::{
 pub use front_end::{Ailment, FrontEnd, FrontEnds, Illness};
 pub use record::{Counters, Credential, Kind, Request};
 pub use store::{Published, Standing, Store, StoreRule};
+pub use tls::LabTls;
 pub use trouble::Route;
 pub use users::User;
 
@@ -71,12 +73,20 @@ pub struct Options {
     pub settings: Settings,
     /// What is wrong with the server chain.
     pub server_faults: ServerFaults,
+    /// Which TLS is spoken over HTTPS.
+    pub tls: LabTls,
 }
 
 impl Options {
     /// A pool as it comes: default settings, the intermediate left out of the handshake.
     pub fn new(pki: Arc<Pki>, users: Vec<User>) -> Self {
-        Self { pki, users, settings: Settings::default(), server_faults: ServerFaults::default() }
+        Self {
+            pki,
+            users,
+            settings: Settings::default(),
+            server_faults: ServerFaults::default(),
+            tls: LabTls::default(),
+        }
     }
 }
 

@@ -18,7 +18,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 
 /// The longest request that is read; a real one has some 6 KiB.
 const LONGEST_REQUEST: usize = 1 << 20;
@@ -47,7 +46,7 @@ async fn serve_https(listener: TcpListener, service: Arc<Service>) {
         let service = Arc::clone(&service);
         let number = numbers.fetch_add(1, Ordering::Relaxed) + 1;
         connections.spawn(async move {
-            let Ok(tls) = TlsAcceptor::from(service.tls()).accept(stream).await else { return };
+            let Ok(tls) = service.tls().accept(stream).await else { return };
             service.count(|counters| counters.connections += 1);
             let (stream, shears) = Sheared::new(tls);
             let (end_point, handshake) = (service.end_point(), Mutex::new(Handshake::default()));

@@ -8,6 +8,7 @@ use super::ntlm::{Handshake, end_point};
 use super::record::{Counters, Kind, Request};
 use super::shears::Shears;
 use super::store::Store;
+use super::tls::{Acceptor, LabTls};
 use super::users::User;
 use super::web_ticket::Tickets;
 use super::{Options, garbled, mex, wsdl};
@@ -16,7 +17,6 @@ use crate::lab::keys::random;
 use crate::lab::pki::{Pki, ServerFaults, WEB_HOST};
 use bytes::Bytes;
 use hyper::Method;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,6 +38,7 @@ pub(super) struct Service {
     pub(super) store: Store,
     settings: Mutex<Settings>,
     port: u16,
+    tls: LabTls,
     faults: Mutex<Faults>,
     shown: Mutex<Shown>,
     pub(super) tickets: Mutex<Tickets>,
@@ -50,19 +51,20 @@ pub(super) struct Service {
 struct Shown {
     faults: ServerFaults,
     end_point: Vec<u8>,
-    tls: Arc<rustls::ServerConfig>,
+    tls: Acceptor,
     issuing: Bytes,
 }
 
 impl Service {
     pub(super) fn new(options: Options, port: u16, issuer_url: &str) -> io::Result<Self> {
-        let shown = shown(&options.pki, &options.server_faults, issuer_url)?;
+        let shown = shown(&options.pki, options.tls, &options.server_faults, issuer_url)?;
         Ok(Self {
             pki: options.pki,
             users: options.users,
             store: Store::default(),
             settings: Mutex::new(options.settings),
             port,
+            tls: options.tls,
             faults: Mutex::default(),
             shown: Mutex::new(shown),
             tickets: Mutex::default(),
@@ -73,7 +75,7 @@ impl Service {
     }
 
     pub(super) fn present(&self, faults: &ServerFaults, issuer_url: &str) -> io::Result<()> {
-        let shown = shown(&self.pki, faults, issuer_url)?;
+        let shown = shown(&self.pki, self.tls, faults, issuer_url)?;
         *locked(&self.shown) = shown;
         Ok(())
     }
@@ -82,8 +84,8 @@ impl Service {
         locked(&self.shown).faults.clone()
     }
 
-    pub(super) fn tls(&self) -> Arc<rustls::ServerConfig> {
-        Arc::clone(&locked(&self.shown).tls)
+    pub(super) fn tls(&self) -> Acceptor {
+        locked(&self.shown).tls.clone()
     }
 
     pub(super) fn end_point(&self) -> Vec<u8> {
@@ -250,18 +252,11 @@ fn document(xml: &str) -> Answer {
     Answer::xml(200, format!("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n{xml}"))
 }
 
-fn shown(pki: &Pki, faults: &ServerFaults, issuer_url: &str) -> io::Result<Shown> {
+fn shown(pki: &Pki, tls: LabTls, faults: &ServerFaults, issuer_url: &str) -> io::Result<Shown> {
     let identity = pki.server(faults, issuer_url);
     let end_point = identity.presented.first().map(|server| end_point(server)).unwrap_or_default();
-    let chain = identity.presented.into_iter().map(CertificateDer::from).collect();
-    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(identity.key.to_vec()));
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(io::Error::other)?;
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Shown { faults: faults.clone(), end_point, tls: Arc::new(tls), issuing: identity.issuing.into() })
+    let tls = Acceptor::new(tls, &identity)?;
+    Ok(Shown { faults: faults.clone(), end_point, tls, issuing: identity.issuing.into() })
 }
 
 /// Counts one use of a fault that hits n requests of one kind.

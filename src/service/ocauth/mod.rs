@@ -4,6 +4,9 @@
 //! requests for metadata, then two with a PIN (ticket, publish) or four with NTLM (three for the ticket). HTTP redirects
 //! are not followed: a credential goes where the metadata says, or nowhere.
 
+mod collecting;
+#[cfg(test)]
+mod collecting_tests;
 pub mod commands;
 mod diagnostics;
 mod endorsement;
@@ -17,6 +20,7 @@ mod pool;
 mod profile;
 mod publish;
 mod refused;
+mod root_chains;
 mod sign_in;
 mod signed_text;
 mod survey;
@@ -25,16 +29,19 @@ mod tests;
 mod ticket;
 mod xml;
 
+pub use collecting::{Collected, RootDownload};
 pub use diagnostics::{Correlation, Diagnosis, Meaning, Route};
 pub use endorsement::{Endorsement, EndorsementAlgorithm, EndorsementTerms};
 pub use error::{ErrorClass, Moved, ServiceError, Step};
 pub use pool::{Pool, PoolError, Settings};
 pub use profile::{Encoding, PinProfile, Profile, ProfileError, RootChainsProfile};
 pub use refused::RefusedCredentials;
+pub use root_chains::DownloadError;
 pub use signed_text::{SignatureMethod, signed_info, timestamp};
 pub use ticket::WebTicket;
 pub use xml::BadMessage;
 
+use super::server_trust::ServerFound;
 use super::{Enrolment, Publication, Published, SignIn, SignInWay, Survey, Ticket};
 use crate::credential::{KeyKind, SipAddress};
 use http::{Answer, Ask, Lines, Repeat};
@@ -74,12 +81,19 @@ impl Enrolment for OcAuth {
 
     async fn survey(&mut self) -> Result<Survey, ServiceError> {
         let known = self.known().await?;
+        let url = self.pool.certprov_url();
+        let port = url.port_or_known_default().unwrap_or(443);
+        let web = ServerFound::trusted(self.pool.host(), port, known.chain.clone());
+        let (also, download) = self.pool.collecting().beside(&web, url, &self.pool.connector()).await;
         Ok(Survey {
             host: self.pool.host().to_owned(),
+            port,
             presented: known.chain.presented.clone(),
             completed: known.chain.completed.clone(),
             clock_offset_seconds: self.pool.clock_offset_seconds(),
             sign_in_ports: known.ports.iter().map(|port| port.name.clone()).collect(),
+            also,
+            download,
         })
     }
 

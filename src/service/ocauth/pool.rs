@@ -1,6 +1,7 @@
 //! A pool as its enrolments share it: where it is, whom to trust, what was learned about it.
 
 use super::OcAuth;
+use super::collecting::{Collecting, RootDownload};
 use super::error::ServiceError;
 use super::metadata::{CertProv, Port};
 use super::profile::Profile;
@@ -36,6 +37,8 @@ pub struct Settings {
     pub proxy: Proxy,
     /// Further servers that the phone has to trust, host and port: the registrar at 5061, others.
     pub also_servers: Vec<(String, u16)>,
+    /// The service's root-chain download.
+    pub root_download: RootDownload,
 }
 
 /// Why a pool's address cannot be used.
@@ -83,6 +86,7 @@ impl Settings {
             engine: Engine::default(),
             proxy: Proxy::default(),
             also_servers: Vec::new(),
+            root_download: RootDownload::default(),
         }
     }
 }
@@ -101,6 +105,7 @@ struct Shared {
     /// Held by the enrolment that reads the metadata for all.
     reading_metadata: tokio::sync::Mutex<()>,
     clock_offset_seconds: Mutex<Option<i64>>,
+    collecting: Collecting,
 }
 
 /// What the services say about themselves without any credential.
@@ -135,7 +140,12 @@ impl Pool {
     pub fn new(settings: Settings) -> Result<Self, PoolError> {
         Ok(Self(Arc::new(Shared {
             certprov_url: Self::address(&settings.certprov_url)?,
-            connector: Arc::new(Connector::new(settings.trust, settings.resolve).with_proxy(settings.proxy)),
+            collecting: Collecting::of(&settings),
+            connector: Arc::new(
+                Connector::new(settings.trust, settings.resolve)
+                    .with_engine(settings.engine)
+                    .with_proxy(settings.proxy),
+            ),
             allowed_hosts: settings.allowed_hosts,
             profile: settings.profile,
             refused: settings.refused,
@@ -160,8 +170,12 @@ impl Pool {
         &self.0.certprov_url
     }
 
-    pub(super) fn connector(&self) -> Arc<Connector> {
+    pub(in crate::service) fn connector(&self) -> Arc<Connector> {
         self.0.connector.clone()
+    }
+
+    pub(super) fn collecting(&self) -> &Collecting {
+        &self.0.collecting
     }
 
     /// What is known of this pool that is not public.

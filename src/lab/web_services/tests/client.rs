@@ -37,7 +37,9 @@ pub(super) async fn lab_with(settings: Settings) -> WebServices {
 
 pub(super) async fn lab_of(users: Vec<User>, settings: Settings) -> WebServices {
     let pki = Arc::clone(&PKI);
-    WebServices::start(Options { pki, users, settings, server_faults: ServerFaults::none() }).await.unwrap()
+    WebServices::start(Options { settings, server_faults: ServerFaults::none(), ..Options::new(pki, users) })
+        .await
+        .unwrap()
 }
 
 pub(super) struct Reply {

@@ -211,6 +211,11 @@ impl fmt::Display for Diagnosis {
     }
 }
 
+/// The words of a refusal in a body, if it is one.
+pub(super) fn reason_of(body: &str) -> Option<String> {
+    Some(reading::from_body(body, Profile::lab().error_info())?.reason)
+}
+
 /// Fit for a terminal line.
 pub(super) fn one_line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
