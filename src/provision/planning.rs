@@ -12,6 +12,7 @@ use crate::credential::{
 use crate::ledger::{self, TransactionView};
 use crate::phone::{Consent, ConsentWanted, Driver, Parting, PhoneError, PhoneState, Settings};
 use crate::provision::meeting::Transaction;
+use crate::service::server_trust::Compared;
 use crate::service::{Enrolment, Survey};
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -56,6 +57,13 @@ impl<O: Operator> Story<'_, O> {
     ) -> Result<Planned, ProvisionError> {
         self.refuse_what_the_phone_cannot(&met)?;
         let survey = self.until_stopped(service.survey()).await??;
+        if let Compared::Differs { how } = &survey.named_root {
+            return Err(ProvisionError::Policy {
+                what: format!("{how}; somebody may stand in between"),
+                next: "compare the thumbprint with your administrator's; if it is right, look who answers for the pool"
+                    .into(),
+            });
+        }
         let set_clock = self.clock(&met, survey.clock_offset_seconds)?;
         let now = service_time(survey.clock_offset_seconds);
         let server =

@@ -223,8 +223,9 @@ async fn a_download_that_contradicts_is_told_and_nothing_of_it_reaches_the_phone
     tokio::spawn(async move {
         let bag = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bag);
         let body = format!(
-            "<s:Envelope xmlns:s='http://schemas.xmlsoap.org/soap/envelope/'><s:Body><GetRootCertChainsResponse>\
-             <BinarySecurityToken>{bag}</BinarySecurityToken></GetRootCertChainsResponse></s:Body></s:Envelope>"
+            "<s:Envelope xmlns:s='http://schemas.xmlsoap.org/soap/envelope/'><s:Body><GetRootCertChainsResponse \
+             xmlns='http://schemas.microsoft.com/OCS/AuthWebServices/'><BinarySecurityToken xmlns='http://docs.oasis-open.org/\
+             wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd'>{bag}</BinarySecurityToken></GetRootCertChainsResponse></s:Body></s:Envelope>"
         );
         let (mut stream, _) = listener.accept().await.unwrap();
         let _ = stream.read(&mut [0; 4096]).await;

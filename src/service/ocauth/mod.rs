@@ -92,6 +92,7 @@ impl Enrolment for OcAuth {
             completed: known.chain.completed.clone(),
             clock_offset_seconds: self.pool.clock_offset_seconds(),
             sign_in_ports: known.ports.iter().map(|port| port.name.clone()).collect(),
+            named_root: self.pool.collecting().named_root(&web),
             also,
             download,
         })
