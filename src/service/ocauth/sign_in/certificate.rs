@@ -45,9 +45,11 @@ pub(super) async fn ticket(
         let said = service.diagnosis(&answer);
         // A time that has passed says nothing about the certificate: the phone signs anew for the next try.
         let late = said.fault_code.as_deref() == Some("MessageExpired");
-        // The numbers of this refusal are not public: a fault that we know nothing of is one about the certificate.
-        let unknown = said.meaning() == Meaning::Unknown && said.route != Route::Status;
-        let refused = answer.status == 401 || said.meaning() == Meaning::TicketInvalid || unknown;
+        let refused = match said.meaning() {
+            Meaning::TicketInvalid => true,
+            Meaning::Unknown => answer.status == 401 || said.route != Route::Status,
+            _ => answer.status == 401,
+        };
         if refused && !late {
             let (host, user) = (door.host.clone(), door.user.clone());
             return Err(ServiceError::CertificateRefused { host, user, diagnosis: Some(said) });
