@@ -1,6 +1,6 @@
 //! A phone is renewed without a password: it signs for itself, and when it cannot, nothing was touched.
 
-use crate::bench::{Bench, HOST, OldIdentity, PORT, alice, done, not_done, told};
+use crate::bench::{Bench, HOST, OldIdentity, PORT, alice, done, not_done, told, unknown};
 use futures_util::{StreamExt, stream};
 use tethercert::credential::{Fingerprint, KeyKind};
 use tethercert::lab::keys::Keys;
@@ -193,6 +193,30 @@ async fn the_administrator_code_is_asked_for_each_signature_and_withheld_from_a_
     .await;
     let error = not_done(unvouched.run(&renewal(&unvouched), &mut knowing()).await);
     assert!(matches!(error, ProvisionError::Phone(PhoneError::CodeWithheld)), "{error}");
+}
+
+#[tokio::test]
+async fn an_invalid_ticket_is_fetched_anew_with_the_same_signature_and_the_phone_signs_once() {
+    let bench = Bench::new().await;
+    bench.done().await;
+    bench.lab.web().faults().ticket_invalid = 1;
+    done(bench.run(&renewal(&bench), &mut bench.answers()).await);
+    assert_eq!(logged(&bench, "ticket request signed for alice@contoso.example"), 1);
+}
+
+#[tokio::test]
+async fn a_renewal_whose_answer_was_lost_stays_unknown_until_a_password_or_the_phone_ends_it() {
+    let bench = Bench::new().await;
+    let first = bench.done().await;
+    bench.lab.web().faults().answer_lost = 2;
+    unknown(bench.run(&renewal(&bench), &mut bench.answers()).await);
+    assert_eq!(bench.phone().installed(), Some(first.verified.certificate().fingerprint()));
+
+    // In this store a new certificate ends the old one, which was the phone's way in.
+    let error = unknown(bench.run(&renewal(&bench), &mut bench.answers()).await);
+    assert!(error.next_step().contains("sign in with NTLM"), "{error}: {}", error.next_step());
+    bench.done().await;
+    assert_eq!(bench.phone().installed(), bench.published());
 }
 
 /// How many stations cut cables at once.
