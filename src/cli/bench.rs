@@ -63,7 +63,7 @@ pub(crate) struct PhoneArgs {
 }
 
 /// Which pool is meant.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Clone)]
 pub(crate) struct PoolArgs {
     /// Configured pool [env: TETHERCERT_POOL] [default: the one that serves the user's SIP domain, else the only one]
     ///
@@ -78,7 +78,7 @@ pub(crate) struct PoolArgs {
 }
 
 /// How a pool is reached.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Clone)]
 pub(crate) struct PoolOptions {
     /// Certificate provisioning service of the pool [env: TETHERCERT_CERTPROV_URL]
     ///
@@ -236,19 +236,32 @@ impl Bench {
             Some(lab) => PoolSettings::in_lab(args, who, Pool::address(&lab.web().certprov_url(LAB_HOST))?)?,
             None => PoolSettings::of(args, who)?,
         };
+        ChosenPool::of(chosen, self.lab.as_ref(), self.lab_phones, args.explain, &self.screen)
+    }
+}
+
+impl ChosenPool {
+    /// The pool that was settled on, if its address is known. Says what has to be said about it; nothing is connected to.
+    pub(crate) fn of(
+        chosen: PoolSettings,
+        embedded: Option<&Lab>,
+        lab_phones: bool,
+        explain: bool,
+        screen: &Screen,
+    ) -> Result<Option<Self>, CliError> {
         let url = chosen.certprov_url.as_ref().map(|url| url.value.clone());
-        let lab = self.lab.is_some() || url.as_ref().is_some_and(|url| is_lab_pool(url, &chosen.resolve.value));
+        let lab = embedded.is_some() || url.as_ref().is_some_and(|url| is_lab_pool(url, &chosen.resolve.value));
         if lab {
-            self.screen.mark_lab();
+            screen.mark_lab();
         }
-        if args.explain {
-            chosen.explain(&self.screen);
+        if explain {
+            chosen.explain(screen);
         }
         let Some(url) = url else { return Ok(None) };
-        self.warn_of_old_tls(&chosen);
+        warn_of_old_tls(chosen.engine.value, &chosen.name(), &chosen.engine.origin.to_string(), screen);
         let mut trust = chosen.trust()?;
         let mut resolve = chosen.resolve.value.clone();
-        if let Some(lab) = &self.lab {
+        if let Some(lab) = embedded {
             let address = lab.web().address();
             trust.add_file(&lab.ready().trust_anchor)?;
             resolve.push(Resolve { host: LAB_HOST.to_owned(), port: address.port(), address });
@@ -263,26 +276,21 @@ impl Bench {
         // Without a file a PIN goes only where both ends of the wire are a lab's.
         settings.profile = match &chosen.profile {
             Some(file) => Some(Profile::from_file(&file.value)?),
-            None => (lab && self.lab_phones).then(Profile::lab),
+            None => (lab && lab_phones).then(Profile::lab),
         };
         let pool = Pool::new(settings)?;
-        Ok(Some(ChosenPool { url: pool.certprov_url().to_string(), pool, lab, settings: chosen }))
-    }
-
-    /// In every output of a command that goes by old TLS, since it protects less.
-    fn warn_of_old_tls(&self, chosen: &PoolSettings) {
-        warn_of_old_tls(chosen.engine.value, &chosen.name(), &chosen.engine.origin.to_string(), &self.screen);
+        Ok(Some(Self { url: pool.certprov_url().to_string(), pool, lab, settings: chosen }))
     }
 }
 
-/// Says aloud that a pool is reached by old TLS, if it is.
+/// Says aloud that a pool is reached by old TLS, if it is: in every output of a command that does so.
 pub(crate) fn warn_of_old_tls(engine: Engine, pool: &str, origin: &str, screen: &Screen) {
     if engine == Engine::Modern {
         return;
     }
     let message = format!(
-        "pool {pool} is reached by old TLS (legacy, {origin}): TLS 1.0 to 1.2 without forward secrecy, which can be \
-         recorded now and read later; have the server offer ECDHE with AES-GCM"
+        "pool {pool} is reached by old TLS (legacy, {origin}): TLS 1.0 to 1.2 with ciphers that are \
+         no longer called safe; have the server offer ECDHE with AES-GCM"
     );
     screen.json("warning", &WarningLine { warning: "legacy_tls", pool, message: &message });
     screen.toned(Tone::Unsure, "OLD TLS", &message);

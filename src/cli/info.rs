@@ -139,6 +139,7 @@ fn card(port: &str, identity: &Identity, authenticity: &Authenticity, screen: &S
         (abilities.restart, "restart"),
         (abilities.log, "log"),
         (abilities.handshake, "TLS rehearsal"),
+        (abilities.endorses, "renewal without a password"),
     ];
     let can: Vec<&str> = can.iter().filter(|(can, _)| *can).map(|(_, what)| *what).collect();
     let keys: Vec<String> = identity.key_kinds.iter().map(ToString::to_string).collect();

@@ -34,8 +34,16 @@ pub(crate) struct Answers {
 
 /// How the user signs in, as far as it was said beforehand.
 pub(crate) enum SignInAnswer {
-    Ntlm { login: String, password: Option<SecretString> },
-    Pin { number: String, pin: Option<SecretString> },
+    Ntlm {
+        login: String,
+        password: Option<SecretString>,
+    },
+    Pin {
+        number: String,
+        pin: Option<SecretString>,
+    },
+    /// The phone signs for itself: nobody is asked.
+    Phone,
 }
 
 /// The operator of one job.
@@ -220,6 +228,10 @@ fn plan_text(plan: &Plan) -> String {
     dotted(&parts)
 }
 
+fn the_phone_signs(user: &SipAddress) -> NoAnswer {
+    NoAnswer::Nobody { what: format!("a password of {user}"), option: "--auth ntlm".to_owned() }
+}
+
 /// Puts the terminal right after a hidden prompt that was left: its reader waits on and cannot.
 fn restore_echo() {
     if cfg!(unix) {
@@ -240,6 +252,10 @@ impl Operator for Console {
                 self.screen.start_spinner(format!("{}/{} {step}: {waiting}", step.number(), Stage::ALL.len()));
             }
             Event::StepDone(done) => self.step(done),
+            Event::StoreWait { server, attempt, of, seconds } => {
+                let at = server.as_deref().map(|server| format!(" at {server}")).unwrap_or_default();
+                self.screen.count_down(&format!("data store unavailable{at} · try {attempt} of {of}"), *seconds);
+            }
             Event::Notice { text } => self.screen.line("note", text),
         }
     }
@@ -278,9 +294,9 @@ impl Operator for Console {
                     self.lab_answers(&format!("PIN of {}, sent only to {host}:", lab.number), "••••••");
                     SignIn::Pin { number: lab.number, pin: lab.pin }
                 }
+                SignInAnswer::Phone => return Err(the_phone_signs(user)),
             });
         }
-        let _ = user;
         Ok(match &mut self.answers.sign_in {
             SignInAnswer::Ntlm { login, password } => {
                 let (login, given) = (login.clone(), password.take());
@@ -304,6 +320,7 @@ impl Operator for Console {
                 };
                 SignIn::Pin { number, pin }
             }
+            SignInAnswer::Phone => return Err(the_phone_signs(user)),
         })
     }
 

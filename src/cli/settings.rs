@@ -36,7 +36,9 @@ pub(crate) struct Who {
     pub(crate) user: Option<Setting<SipAddress>>,
     pub(crate) auth: Option<Setting<String>>,
     pub(crate) login: Option<Setting<String>>,
-    /// The pool's address, when a person was asked for it.
+    pub(crate) publish_tries: Option<Setting<u32>>,
+    pub(crate) publish_wait_seconds: Option<Setting<u64>>,
+    /// The pool's address, when a person was asked for it, or when it is what the command is about.
     pub(crate) certprov_url: Option<Setting<String>>,
 }
 
@@ -100,12 +102,12 @@ impl PoolSettings {
     /// What is said about the pool that is meant. Nothing is connected to.
     pub(crate) fn of(args: &PoolArgs, who: Who) -> Result<Self, CliError> {
         let at = &args.at;
-        let address = Setting::of_option("--certprov-url", at.certprov_url.clone())
-            .or(who.certprov_url)
-            .or_else(address_of_environment);
+        let given = Setting::of_option("--certprov-url", at.certprov_url.clone()).or(who.certprov_url);
+        let by_hand = given.is_some();
+        let address = given.or_else(address_of_environment);
         let named: Option<Setting<PoolName>> = match Setting::of_option("--pool", args.pool.clone()) {
             // What was typed is stronger than what the environment names, as a whole.
-            None if at.certprov_url.is_some() => None,
+            None if by_hand => None,
             None => of_environment(POOL)?,
             typed => typed,
         };
@@ -171,9 +173,12 @@ impl PoolSettings {
             user: who.user,
             profile: Setting::of_option("--profile", at.profile.clone())
                 .or_else(|| pool.and_then(|pool| pool.setting("profile", pool.profile()))),
-            publish_tries: file.and_then(|(pool, file)| pool.setting("publish_tries", file.publish_tries)),
-            publish_wait_seconds: file
-                .and_then(|(pool, file)| pool.setting("publish_wait_seconds", file.publish_wait_seconds)),
+            publish_tries: who
+                .publish_tries
+                .or_else(|| file.and_then(|(pool, file)| pool.setting("publish_tries", file.publish_tries))),
+            publish_wait_seconds: who.publish_wait_seconds.or_else(|| {
+                file.and_then(|(pool, file)| pool.setting("publish_wait_seconds", file.publish_wait_seconds))
+            }),
             choice,
         })
     }
@@ -202,8 +207,8 @@ impl PoolSettings {
             login: who.login,
             user: who.user,
             profile: None,
-            publish_tries: None,
-            publish_wait_seconds: None,
+            publish_tries: who.publish_tries,
+            publish_wait_seconds: who.publish_wait_seconds,
         })
     }
 

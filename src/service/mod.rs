@@ -1,12 +1,13 @@
 //! Enrolment on the user's behalf: what `provision` asks of a service that gives out user certificates.
 
+pub mod capture;
 pub mod ocauth;
 pub mod server_trust;
 
 use crate::credential::{KeyKind, SipAddress};
 use crate::tls::ServerChain;
 use secrecy::SecretString;
-use server_trust::{Download, ServerFound};
+use server_trust::{Compared, Download, ServerFound};
 use std::fmt;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -138,6 +139,8 @@ pub struct Survey {
     pub also: Vec<ServerFound>,
     /// The service's root-chain download, compared.
     pub download: Download,
+    /// What the operator's thumbprint says about the root of the chain.
+    pub named_root: Compared,
 }
 
 impl Survey {

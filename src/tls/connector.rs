@@ -17,6 +17,7 @@ use rustls::{CertificateError, Error};
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// How many missing intermediates are fetched one above the other.
@@ -130,6 +131,20 @@ impl Connector {
         };
         let (_, negotiated) = shaken.open.expect("a look ends no handshake by distrust");
         Ok(Probed { presented: chain.presented, completed: chain.completed, distrust, negotiated })
+    }
+
+    /// Connects to a server whether or not it is trusted, without ALPN. Only for requests that hold nothing of anybody's, and
+    /// for answers that nothing is decided by: a metadata capture for people to read.
+    pub async fn danger_connect(&self, host: &str, port: u16, traffic: &Arc<Traffic>) -> Result<Stream, TlsError> {
+        let (shaken, _) = self.meet(bare(host), port, Purpose::DangerLook, traffic).await?;
+        let presented = shaken.presented.iter().map(|c| c.to_vec()).collect();
+        let (wire, negotiated) = shaken.open.expect("a look ends no handshake by distrust");
+        Ok(Stream { wire, negotiated, chain: ServerChain { presented, completed: Vec::new() } })
+    }
+
+    /// Connects without TLS, by the same way. Only for what anybody may read and change on its way.
+    pub async fn danger_connect_plainly(&self, host: &str, port: u16) -> Result<TcpStream, TlsError> {
+        self.dialer.dial(bare(host), port).await
     }
 
     fn judge(&self) -> Result<&Arc<Judge>, TlsError> {

@@ -121,6 +121,10 @@ impl Station {
             parting: Parting::Leave,
             slot: "bench".into(),
             lab: true,
+            publish_tries: 1,
+            publish_wait: std::time::Duration::ZERO,
+            jitter: tethercert::provision::Jitter::seeded(1),
+            terms: None,
         };
         let found = self.finder.pick(None).await.expect("the lab has one phone");
         let mut phone = self.finder.open(&found).await.expect("it opens");

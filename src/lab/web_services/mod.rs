@@ -6,6 +6,7 @@
 
 mod answer;
 mod certprov;
+mod endorsement;
 mod faults;
 mod front_end;
 mod garbled;
@@ -27,9 +28,11 @@ pub(crate) mod tls;
 mod trouble;
 mod users;
 mod web_ticket;
+mod wsdl;
 
 pub use faults::{
-    Body, CertificateFault, ChainsFault, ChannelBinding, Cut, Faults, MetadataFault, Negotiate, Settings, WindowsAuth,
+    Body, CertificateFault, ChainsFault, ChannelBinding, Cut, Faults, MetadataFault, Negotiate, Settings, Suite,
+    WindowsAuth,
 };
 pub use front_end::{Ailment, FrontEnd, FrontEnds, Illness};
 pub use record::{Counters, Credential, Kind, Request};
@@ -55,6 +58,8 @@ const STS: &str = "/WebTicket/WebTicketService.svc";
 const STS_NTLM: &str = "/WebTicket/WebTicketService.svc/ntlm";
 /// Its port for a PIN. LAB.
 const PIN: &str = "/WebTicket/WebTicketService.svc/pin";
+/// Its port for a certificate of before (observed).
+const CERT: &str = "/WebTicket/WebTicketService.svc/cert";
 /// The issuing CA's certificate, over plain http.
 const ISSUER: &str = "/aia/issuing-ca-2.cer";
 

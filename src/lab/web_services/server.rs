@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::io;
@@ -66,7 +66,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, HungUp> {
     let (head, body) = request.into_parts();
-    if strikes_at(&mut service.faults().unread, Kind::of(head.uri.path())) {
+    if strikes_at(&mut service.faults().unread, Kind::of(&head.method, head.uri.path())) {
         return Err(HungUp);
     }
     let body = Limited::new(body, LONGEST_REQUEST).collect().await.map_err(|_| HungUp)?.to_bytes();
@@ -74,6 +74,7 @@ async fn answer(
     let call = Call {
         method: head.method,
         path: head.uri.path().to_owned(),
+        query: head.uri.query().map(str::to_owned),
         host: header(header::HOST).unwrap_or_default(),
         action: header(header::HeaderName::from_static("soapaction")),
         authorization: header(header::AUTHORIZATION),
@@ -129,10 +130,12 @@ async fn serve_http(listener: TcpListener, service: Arc<Service>) {
 }
 
 impl Kind {
-    /// What a request to `path` is for; paths are of any case, as on IIS.
-    pub(super) fn of(path: &str) -> Self {
+    /// What a request is for; paths are of any case, as on IIS.
+    pub(super) fn of(method: &Method, path: &str) -> Self {
         let is = |known: &str| path.eq_ignore_ascii_case(known);
-        if is(&format!("{}/mex", super::CERTPROV)) {
+        if method == Method::GET && (is(super::CERTPROV) || is(super::STS)) {
+            Self::Wsdl
+        } else if is(&format!("{}/mex", super::CERTPROV)) {
             Self::CertProvMetadata
         } else if is(&format!("{}/mex", super::STS)) {
             Self::WebTicketMetadata
@@ -140,6 +143,8 @@ impl Kind {
             Self::NtlmTicket
         } else if is(super::PIN) {
             Self::PinTicket
+        } else if is(super::CERT) {
+            Self::CertificateTicket
         } else if is(super::PUBLISH) {
             Self::Publish
         } else if is(super::ISSUER) {

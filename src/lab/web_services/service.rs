@@ -1,8 +1,9 @@
 //! What the services know, and which of them answers a request.
 
 use super::answer::{AFFINITY, Answer, Call, http_date, refuse};
-use super::faults::{Faults, Settings, strikes};
+use super::faults::{Faults, MetadataFault, Settings, strikes};
 use super::front_end::{Ailment, FrontEnd};
+use super::mex::Described;
 use super::ntlm::{Handshake, end_point};
 use super::record::{Counters, Kind, Request};
 use super::shears::Shears;
@@ -10,13 +11,13 @@ use super::store::Store;
 use super::tls::{Acceptor, LabTls};
 use super::users::User;
 use super::web_ticket::Tickets;
-use super::{Options, garbled, mex};
+use super::{Options, garbled, mex, wsdl};
 use crate::credential::SipAddress;
 use crate::lab::keys::random;
 use crate::lab::pki::{Pki, ServerFaults, WEB_HOST};
 use bytes::Bytes;
 use hyper::Method;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
@@ -41,6 +42,8 @@ pub(super) struct Service {
     faults: Mutex<Faults>,
     shown: Mutex<Shown>,
     pub(super) tickets: Mutex<Tickets>,
+    /// Messages that were believed, by what proved them and their own id.
+    messages: Mutex<HashSet<(String, String)>>,
     pub(super) wrong_pins: Mutex<HashMap<SipAddress, u32>>,
     seen: Mutex<(Vec<Request>, Counters)>,
 }
@@ -65,6 +68,7 @@ impl Service {
             faults: Mutex::default(),
             shown: Mutex::new(shown),
             tickets: Mutex::default(),
+            messages: Mutex::default(),
             wrong_pins: Mutex::default(),
             seen: Mutex::default(),
         })
@@ -108,9 +112,14 @@ impl Service {
         change(&mut locked(&self.seen).1);
     }
 
+    /// Whether a message proven by `proof` comes for the first time.
+    pub(super) fn is_new(&self, proof: &str, message: &str) -> bool {
+        locked(&self.messages).insert((proof.to_owned(), message.to_owned()))
+    }
+
     /// The issuing CA's certificate, if that is what is at `path`.
     pub(super) fn issuer_certificate(&self, path: &str) -> Option<Bytes> {
-        let kind = Kind::of(path);
+        let kind = Kind::of(&Method::GET, path);
         self.count(|counters| *counters.requests.entry(kind).or_default() += 1);
         (kind == Kind::IssuerDownload).then(|| locked(&self.shown).issuing.clone())
     }
@@ -120,7 +129,7 @@ impl Service {
         let mut entry = Request {
             connection: connection.number,
             server: FrontEnd::of(self.settings().front_ends, connection.number, call),
-            kind: Kind::of(&call.path),
+            kind: Kind::of(&call.method, &call.path),
             user: None,
             credential: None,
             cookie: call.affinity().map(str::to_owned),
@@ -144,18 +153,19 @@ impl Service {
         }
         let (get, post) = (call.method == Method::GET, call.method == Method::POST);
         match entry.kind {
-            Kind::CertProvMetadata if get => Some(self.metadata(mex::certificate_provisioning(&self.origin(call)))),
-            Kind::WebTicketMetadata if get => {
-                Some(self.metadata(mex::web_ticket(&self.origin(call), &self.settings())))
-            }
+            Kind::CertProvMetadata if get => Some(self.metadata(Described::CertProv, call)),
+            Kind::WebTicketMetadata if get => Some(self.metadata(Described::WebTicket, call)),
+            Kind::Wsdl => Some(self.wsdl(call)),
             Kind::NtlmTicket if post && self.windows_at(&call.path) => self.ntlm_ticket(connection, call, entry),
             Kind::PinTicket if post && self.settings().pin => Some(self.pin_ticket(call, entry)),
+            Kind::CertificateTicket if post && self.settings().certificate => {
+                Some(self.certificate_ticket(call, entry))
+            }
             Kind::Publish if post => self.publish(call, entry),
             Kind::CertProvMetadata | Kind::WebTicketMetadata | Kind::Publish => Some(Answer::empty(405)),
             Kind::NtlmTicket
             | Kind::PinTicket
             | Kind::CertificateTicket
-            | Kind::Wsdl
             | Kind::RootChains
             | Kind::IssuerDownload
             | Kind::Other
@@ -209,11 +219,37 @@ impl Service {
         if own { format!("https://{}", call.host) } else { format!("https://localhost:{}", self.port) }
     }
 
-    fn metadata(&self, metadata: String) -> Answer {
-        let faults = self.faults();
-        let metadata = if faults.wrapped_metadata { mex::wrapped(&metadata) } else { metadata };
-        Answer::xml(200, format!("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n{metadata}"))
+    /// The addresses in metadata begin so.
+    fn described_origin(&self, call: &Call) -> String {
+        let origin = self.origin(call);
+        match self.faults().metadata {
+            MetadataFault::None => origin,
+            MetadataFault::Http => origin.replacen("https:", "http:", 1),
+            MetadataFault::ForeignHost => "https://web.fabrikam.example".to_owned(),
+        }
     }
+
+    fn metadata(&self, service: Described, call: &Call) -> Answer {
+        let metadata = mex::document(service, &self.described_origin(call), &self.settings());
+        let metadata = if self.faults().wrapped_metadata { mex::wrapped(&metadata) } else { metadata };
+        document(&metadata)
+    }
+
+    /// A part of a service's description, by the query.
+    fn wsdl(&self, call: &Call) -> Answer {
+        let service = match call.path.eq_ignore_ascii_case(super::STS) {
+            true => Described::WebTicket,
+            false => Described::CertProv,
+        };
+        let origin = self.described_origin(call);
+        let address = format!("{origin}{}", call.path);
+        let part = wsdl::part(service, call.query.as_deref().unwrap_or_default(), &origin, &address, &self.settings());
+        part.map_or_else(|| Answer::empty(404), |part| document(&part))
+    }
+}
+
+fn document(xml: &str) -> Answer {
+    Answer::xml(200, format!("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n{xml}"))
 }
 
 fn shown(pki: &Pki, tls: LabTls, faults: &ServerFaults, issuer_url: &str) -> io::Result<Shown> {

@@ -34,6 +34,10 @@ pub struct Collected {
     pub also: Vec<ServerFound>,
     /// The service's own download.
     pub download: Download,
+    /// What the operator's thumbprint says about the root of the Web Services' chain.
+    pub named_root: Compared,
+    /// Intermediates that the operator gave, DER.
+    pub given: Vec<Vec<u8>>,
 }
 
 impl Collected {
@@ -50,6 +54,7 @@ pub(super) struct Collecting {
     profile: Option<Profile>,
     resolve: Vec<Resolve>,
     proxy: Proxy,
+    given: Vec<Vec<u8>>,
     known: Mutex<Option<(Instant, Vec<ServerFound>, Download)>>,
 }
 
@@ -61,6 +66,7 @@ impl Collecting {
             profile: settings.profile.clone(),
             resolve: settings.resolve.clone(),
             proxy: settings.proxy.clone(),
+            given: settings.trust.intermediates().iter().map(|it| it.to_vec()).collect(),
             known: Mutex::new(None),
         }
     }
@@ -84,6 +90,11 @@ impl Collecting {
             *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
         }
         (also, download)
+    }
+
+    /// What the operator's thumbprint says about the root of the Web Services' chain.
+    pub(super) fn named_root(&self, web: &ServerFound) -> Compared {
+        Compared::chain_with_thumbprint(web, self.download.thumbprint.as_ref())
     }
 
     async fn download(&self, web: &ServerFound, certprov: &Url) -> Download {
@@ -110,7 +121,8 @@ impl Pool {
         let (host, port) = (self.host(), url.port_or_known_default().unwrap_or(443));
         let web = handshake(&self.connector(), host, port).await;
         let (also, download) = self.collecting().beside(&web, url, &self.connector()).await;
-        Collected { web, also, download }
+        let (named_root, given) = (self.collecting().named_root(&web), self.collecting().given.clone());
+        Collected { web, also, download, named_root, given }
     }
 }
 

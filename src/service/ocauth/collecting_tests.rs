@@ -14,6 +14,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+const WSSE: &str = super::names::WSSE;
 const HOST: &str = "web.contoso.example";
 static PKI: LazyLock<Arc<Pki>> = LazyLock::new(|| Arc::new(Pki::new(&Keys::recycled())));
 /// A CA that nobody here trusts.
@@ -76,7 +77,7 @@ async fn plain(status: u16, body: String) -> (SocketAddr, Arc<Mutex<Vec<String>>
 fn answer(bags: &[&[&[u8]]]) -> String {
     let token = |bag: &&[&[u8]]| {
         let bag = base64::engine::general_purpose::STANDARD.encode(certificates_only_pkcs7(bag));
-        format!("<wsse:BinarySecurityToken xmlns:wsse='x'>\r\n {bag}\r\n</wsse:BinarySecurityToken>")
+        format!("<wsse:BinarySecurityToken xmlns:wsse='{WSSE}'>\r\n {bag}\r\n</wsse:BinarySecurityToken>")
     };
     let tokens: String = bags.iter().map(token).collect();
     format!(
@@ -175,7 +176,10 @@ async fn a_download_that_cannot_be_had_says_why() {
         (200, answer(&[&many]), "the answer cannot be read"),
         (
             200,
-            answer(&[]).replace("></Get", "><BinarySecurityToken>AAAA</BinarySecurityToken></Get"),
+            answer(&[]).replace(
+                "></Get",
+                &format!("><B:BinarySecurityToken xmlns:B='{WSSE}'>AAAA</B:BinarySecurityToken></Get"),
+            ),
             "the answer cannot",
         ),
         (200, " ".repeat(2 << 20), "the answer is longer than 1024 KiB"),

@@ -12,8 +12,6 @@ mod diagnostics;
 mod endorsement;
 mod error;
 mod http;
-#[cfg(test)]
-mod lab_tests;
 mod metadata;
 mod names;
 #[cfg(test)]
@@ -94,6 +92,7 @@ impl Enrolment for OcAuth {
             completed: known.chain.completed.clone(),
             clock_offset_seconds: self.pool.clock_offset_seconds(),
             sign_in_ports: known.ports.iter().map(|port| port.name.clone()).collect(),
+            named_root: self.pool.collecting().named_root(&web),
             also,
             download,
         })

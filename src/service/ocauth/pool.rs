@@ -170,7 +170,7 @@ impl Pool {
         &self.0.certprov_url
     }
 
-    pub(super) fn connector(&self) -> Arc<Connector> {
+    pub(in crate::service) fn connector(&self) -> Arc<Connector> {
         self.0.connector.clone()
     }
 

@@ -21,16 +21,6 @@ const MOST_CERTIFICATES: usize = 64;
 /// Longest text of one token, characters of base64.
 const LONGEST_TOKEN: usize = 512 << 10;
 
-fn request(profile: &RootChainsProfile) -> Result<String, BadMessage> {
-    let bad = |_| BadMessage::BadValue { what: "profile", problem: "it holds a control character".to_owned() };
-    let (operation, namespace) =
-        (xml::escape(&profile.request).map_err(bad)?, xml::escape(&profile.namespace).map_err(bad)?);
-    Ok(format!(
-        r#"<soap:Envelope xmlns:soap="{}"><soap:Body><{operation} xmlns="{namespace}"/></soap:Body></soap:Envelope>"#,
-        super::names::SOAP
-    ))
-}
-
 /// Why the root chains could not be had. None of it stops a job: the download only helps.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
@@ -68,12 +58,12 @@ impl DownloadError {
     }
 }
 
-/// Where a phone finds the download: port 80 of the same host, by the profile's path.
+/// Where a phone finds the download: port 80 of the same host (its address is confirmed, its purpose inferred).
 pub(super) fn usual_address(certprov: &Url, profile: &RootChainsProfile) -> Option<Url> {
     let mut url = certprov.clone();
-    url.set_path(&profile.path);
     url.set_port(None).ok()?;
     url.set_scheme("http").ok()?;
+    url.set_path(&profile.path);
     Some(url)
 }
 
@@ -95,7 +85,13 @@ pub(super) async fn download(
         let _ = target.set_port(None);
     }
     let client = proxy.applied(client, url, there.is_some()).map_err(DownloadError::Unanswered)?;
-    let request = request(profile).map_err(DownloadError::Bad)?;
+    // The profile's names were checked to be names.
+    let request = format!(
+        r#"<soap:Envelope xmlns:soap="{}"><soap:Body><{} xmlns="{}"/></soap:Body></soap:Envelope>"#,
+        super::names::SOAP,
+        profile.request,
+        profile.namespace
+    );
     let unanswered = |error: reqwest::Error| DownloadError::Unanswered(error.without_url());
     let mut answer = client
         .build()
