@@ -18,7 +18,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(5);
 pub(super) async fn fetch(address: &str, proxy: &Proxy) -> Result<Vec<CertificateDer<'static>>, String> {
     let url = Url::parse(address).map_err(|error| error.to_string())?;
     let client = reqwest::Client::builder().timeout(TIME_LIMIT).redirect(reqwest::redirect::Policy::limited(2));
-    let client = proxy.applied(client, &url).and_then(|client| client.build());
+    let client = proxy.applied(client, &url, false).and_then(|client| client.build());
     let client = client.map_err(|error| error.without_url().to_string())?;
     let mut answer = client.get(url).send().await.map_err(|error| error.without_url().to_string())?;
     if !answer.status().is_success() {

@@ -216,16 +216,16 @@ impl TlsError {
                 "check this computer's network and the firewall between it and the pool, then repeat"
             }
             Self::ProxyUnfit { .. } => {
-                "give the proxy as http://host:port, or name the pool in NO_PROXY if there is a straight way to it"
+                "give the proxy as http://host:port, or `--proxy straight` if there is a way without it"
             }
             Self::ProxyUnreachable { .. } | Self::ProxyNonsense { .. } => {
-                "check the proxy's address (HTTPS_PROXY, or what was given for the pool), or name the pool in NO_PROXY if there is a straight way to it"
+                "check the proxy's address (`--proxy`, TETHERCERT_PROXY, HTTPS_PROXY), or give `--proxy straight` if there is a way without it"
             }
             Self::ProxyRefuses { .. } => {
-                "have the proxy's administrator allow this server, or name the pool in NO_PROXY if there is a straight way to it"
+                "have the proxy's administrator allow this server, or give `--proxy straight` if there is a way without it"
             }
             Self::ProxyWantsLogin { .. } => {
-                "put the right user name and password into the proxy's address: http://name:password@host:port"
+                "put the right user name and password into TETHERCERT_PROXY or HTTPS_PROXY: http://name:password@host:port"
             }
             Self::Untrusted { reason, .. } => reason.next_step(),
             Self::NoCommonCipher { engine: Engine::Modern, .. } => {

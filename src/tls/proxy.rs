@@ -61,15 +61,16 @@ impl Proxy {
         }
     }
 
-    /// The same choice for a client of reqwest that goes to `address`.
-    pub(super) fn applied(
+    /// The same choice for a client of reqwest that goes to `address`. `given` says that the operator named where it leads.
+    pub(crate) fn applied(
         &self,
         client: reqwest::ClientBuilder,
         address: &Url,
+        given: bool,
     ) -> Result<reqwest::ClientBuilder, reqwest::Error> {
-        let here = address.host_str().is_some_and(is_this_computer);
+        let straight = given || address.host_str().is_some_and(is_this_computer);
         match self {
-            Self::System if !here => Ok(client),
+            Self::System if !straight => Ok(client),
             Self::System | Self::Straight => Ok(client.no_proxy()),
             Self::Through(url) => Ok(client.proxy(reqwest::Proxy::all(url.clone())?)),
         }

@@ -1,6 +1,6 @@
 //! What the program says and promises, as the binary in a clean environment.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -571,6 +571,27 @@ fn a_password_in_the_pools_address_is_not_shown() {
             assert!(!tool.run(arguments).whole().contains("s3cret"));
         }
     }
+}
+
+#[test]
+fn the_systems_proxy_leads_to_a_pool_and_its_password_is_not_shown() {
+    let lab = TestLab::start(0, |_| {});
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = proxy.local_addr().unwrap();
+    let asked = std::thread::spawn(move || {
+        let (stream, _) = proxy.accept().unwrap();
+        let head = BufReader::new(&stream).lines().map(Result::unwrap).take_while(|line| !line.is_empty());
+        let head: Vec<String> = head.collect();
+        (&stream).write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").unwrap();
+        head
+    });
+    let tool = Tool::new().with("HTTPS_PROXY", format!("http://alice:s3cret@{at}"));
+    let url = "https://web.contoso.example/CertProv/CertProvisioningService.svc";
+    let anchor = path(&lab.ready.trust_anchor);
+    let ran = tool.run(&["setup", "pool", "contoso", "--certprov-url", url, "--trust-anchor", anchor, "--yes"]);
+    assert!(ran.stderr.contains(&format!("the proxy {at} refuses the user name and password")), "{}", ran.whole());
+    assert!(!ran.whole().contains("s3cret"), "{}", ran.whole());
+    assert_eq!(asked.join().unwrap()[0], "CONNECT web.contoso.example:443 HTTP/1.1");
 }
 
 #[test]

@@ -78,16 +78,13 @@ pub(super) async fn download(
     let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default());
     let meant = |it: &&Resolve| Some(it.port) == port && it.host.eq_ignore_ascii_case(host);
     let mut target = url.clone();
-    if let Some(there) = resolve.iter().find(meant) {
+    let there = resolve.iter().find(meant);
+    if let Some(there) = there {
         client = client.resolve(host, there.address);
         // A port in the URL would count instead of the one of the address.
         let _ = target.set_port(None);
     }
-    client = match proxy {
-        Proxy::System => client,
-        Proxy::Straight => client.no_proxy(),
-        Proxy::Through(proxy) => client.proxy(reqwest::Proxy::all(proxy.clone()).map_err(DownloadError::Unanswered)?),
-    };
+    let client = proxy.applied(client, url, there.is_some()).map_err(DownloadError::Unanswered)?;
     // The profile's names were checked to be names.
     let request = format!(
         r#"<soap:Envelope xmlns:soap="{}"><soap:Body><{} xmlns="{}"/></soap:Body></soap:Envelope>"#,
