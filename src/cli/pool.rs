@@ -10,7 +10,7 @@ use super::text::{count, dotted};
 use clap::{Args as ClapArgs, Subcommand};
 use serde::Serialize;
 use std::path::PathBuf;
-use tethercert::pool::{NamedPool, PoolFile, PoolName, Pools, Setting};
+use tethercert::pool::{NamedPool, PoolFile, PoolName, Pools, Read, Setting};
 use tethercert::service::capture::{Capture, OperationFound, capture};
 use tethercert::tls::Engine;
 
@@ -187,7 +187,7 @@ fn say_captured(captured: &Capture, folder: &PathBuf, screen: &Screen) {
 
 fn list(pools: &Pools, screen: &Screen) -> Result<Exit, CliError> {
     let mut exit = Exit::Done;
-    for (name, pool) in pools.all()? {
+    for Read { name, pool } in pools.all()? {
         let file = &pools.path(&name);
         let mut said = PoolLine { name: &name, file, settings: None, error: None, next_step: None };
         match &pool {

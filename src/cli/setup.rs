@@ -6,7 +6,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::provision::Auth;
 use super::screen::{Screen, Tone};
-use super::settings::pools;
+use super::settings::{or_environment, pools};
 use super::text::{date, dotted};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum as _};
 use serde::Serialize;
@@ -101,7 +101,8 @@ pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
     }
 }
 
-async fn set_pool_up(args: PoolArgs, screen: &Screen) -> Result<Exit, CliError> {
+async fn set_pool_up(mut args: PoolArgs, screen: &Screen) -> Result<Exit, CliError> {
+    args.at = or_environment(args.at)?;
     let pools = pools()?;
     // Nothing is under way that a signal must not end.
     let stop = Stop::default();
