@@ -18,7 +18,7 @@ use tethercert::phone::tether::HostKey;
 use tethercert::phone::{Finder, Found, PhoneError};
 use tethercert::pool::{HostAndPort, PoolName, without_password};
 use tethercert::provision::Stop;
-use tethercert::service::ocauth::{PinProfile, Pool, Settings};
+use tethercert::service::ocauth::{Pool, Profile, Settings};
 use tethercert::tls::{Engine, Proxy, Resolve};
 use tethercert::usb::{Selector, Usb, UsbError, UsbIpHost};
 use url::{Host, Url};
@@ -63,7 +63,7 @@ pub(crate) struct PhoneArgs {
 }
 
 /// Which pool is meant.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Clone)]
 pub(crate) struct PoolArgs {
     /// Configured pool [env: TETHERCERT_POOL] [default: the one that serves the user's SIP domain, else the only one]
     ///
@@ -79,7 +79,7 @@ pub(crate) struct PoolArgs {
 }
 
 /// How a pool is reached.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Clone)]
 pub(crate) struct PoolOptions {
     /// Certificate provisioning service of the pool [env: TETHERCERT_CERTPROV_URL]
     ///
@@ -105,6 +105,9 @@ pub(crate) struct PoolOptions {
     /// Let this host receive credentials though it is outside the user's SIP domain; may be repeated
     #[arg(long, help_heading = "Pool", value_name = "HOST")]
     pub(crate) allow_host: Vec<String>,
+    /// File with what is not public about the pool: without one no PIN is sent to it
+    #[arg(long, help_heading = "Pool", value_name = "FILE")]
+    pub(crate) profile: Option<PathBuf>,
 }
 
 /// Others can read a command line.
@@ -270,8 +273,11 @@ impl ChosenPool {
         settings.proxy = chosen.proxy.value.clone();
         let servers = chosen.also_servers.value.iter();
         settings.also_servers = servers.map(|server| (server.host().to_owned(), server.port())).collect();
-        // A PIN goes only where both ends of the wire are a lab's.
-        settings.pin_profile = if lab && lab_phones { PinProfile::Lab } else { PinProfile::Unknown };
+        // Without a file a PIN goes only where both ends of the wire are a lab's.
+        settings.profile = match &chosen.profile {
+            Some(file) => Some(Profile::from_file(&file.value)?),
+            None => (lab && lab_phones).then(Profile::lab),
+        };
         let pool = Pool::new(settings)?;
         Ok(Some(Self { url: pool.certprov_url().to_string(), pool, lab, settings: chosen }))
     }

@@ -9,7 +9,7 @@ use tethercert::phone::tether::HostKeyError;
 use tethercert::pool::PoolsError;
 use tethercert::provision::{NoAnswer, ProvisionError};
 use tethercert::service::capture::{NothingCaptured, WriteError};
-use tethercert::service::ocauth::PoolError;
+use tethercert::service::ocauth::{PoolError, ProfileError};
 use tethercert::tls::TrustError;
 use tethercert::usb::UsbError;
 
@@ -40,6 +40,8 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Pools(#[from] PoolsError),
     #[error(transparent)]
+    Profile(#[from] ProfileError),
+    #[error(transparent)]
     Capture(#[from] NothingCaptured),
     #[error(transparent)]
     WriteCapture(#[from] WriteError),
@@ -48,6 +50,9 @@ pub(crate) enum CliError {
     /// A file with a secret, or a secret that nobody gave.
     #[error(transparent)]
     Secret(#[from] NoAnswer),
+    /// The phone of a job that was to be resumed.
+    #[error("the phone {serial} ({model}) is not plugged in")]
+    PhoneMissing { serial: String, model: String },
     #[error("the lab could not be started")]
     Lab(#[source] io::Error),
     #[error("signals of the system cannot be received")]
@@ -80,10 +85,12 @@ impl CliError {
             Self::Definition(error) => error.next_step().to_owned(),
             Self::Pool(error) => error.next_step().to_owned(),
             Self::Pools(error) => error.next_step(),
+            Self::Profile(error) => error.next_step().to_owned(),
             Self::Capture(error) => error.next_step().to_owned(),
             Self::WriteCapture(error) => error.next_step().to_owned(),
             Self::Trust(error) => error.next_step().to_owned(),
             Self::Secret(error) => error.next_step(),
+            Self::PhoneMissing { .. } => "plug it in and repeat; its job waits".into(),
             Self::Lab(_) => "free some ports and some room in the temporary folder, then repeat".into(),
             Self::Signals(_) => "repeat; without signals a job could not be stopped at a safe point".into(),
         }
@@ -92,7 +99,7 @@ impl CliError {
     /// The exit code that goes with it.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Usage { .. } | Self::Definition(_) | Self::Pool(_) | Self::Trust(_) => Exit::Usage,
+            Self::Usage { .. } | Self::Definition(_) | Self::Pool(_) | Self::Profile(_) | Self::Trust(_) => Exit::Usage,
             Self::Secret(NoAnswer::Unreadable { .. } | NoAnswer::Empty { .. }) => Exit::Usage,
             Self::Capture(error) if error.is_temporary() => Exit::Temporary,
             Self::Capture(_) | Self::WriteCapture(WriteError::NotWritable { .. }) => Exit::Failed,
@@ -110,6 +117,7 @@ impl CliError {
             },
             Self::Secret(NoAnswer::Nobody { .. }) => Exit::NeedsPerson,
             Self::Refused { .. } => Exit::Refused,
+            Self::PhoneMissing { .. } => Exit::NotFound,
             Self::NeedsPerson { .. } => Exit::NeedsPerson,
             Self::Job(error) => error.remedyable().into(),
             Self::Usb(error) => match error {

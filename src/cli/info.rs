@@ -139,6 +139,7 @@ fn card(port: &str, identity: &Identity, authenticity: &Authenticity, screen: &S
         (abilities.restart, "restart"),
         (abilities.log, "log"),
         (abilities.handshake, "TLS rehearsal"),
+        (abilities.endorses, "renewal without a password"),
     ];
     let can: Vec<&str> = can.iter().filter(|(can, _)| *can).map(|(_, what)| *what).collect();
     let keys: Vec<String> = identity.key_kinds.iter().map(ToString::to_string).collect();
@@ -222,11 +223,12 @@ fn known(model: &Definition, one_of_several: bool, screen: &Screen) {
     }
 }
 
-fn sure(confidence: Confidence) -> &'static str {
+pub(crate) fn sure(confidence: Confidence) -> &'static str {
     match confidence {
         Confidence::Confirmed => "confirmed",
         Confidence::Observed => "observed",
         Confidence::Inferred => "inferred",
+        Confidence::Memory => "from memory",
         Confidence::Unknown => "unknown",
         Confidence::Lab => "LAB",
     }

@@ -6,6 +6,7 @@ mod error;
 mod exit;
 mod identify;
 mod info;
+mod job;
 mod lab;
 mod ledger;
 mod list;
@@ -14,6 +15,7 @@ mod overview;
 mod pool;
 mod provision;
 mod report;
+mod resume;
 mod screen;
 mod secret;
 mod settings;
@@ -47,7 +49,7 @@ const AFTER: &str = "\
 Exit codes:
   0 done          3 not found                    6 refused by policy
   1 failed        4 some failed                  7 temporary: repeat later
-  2 usage         5 unknown: repeat the command  8 needs a person
+  2 usage         5 unknown: resume              8 needs a person
 
 Environment: TETHERCERT_POOL, TETHERCERT_CERTPROV_URL, TETHERCERT_REGISTRAR,
 TETHERCERT_TRUST_ANCHOR, TETHERCERT_TLS, TETHERCERT_PROXY, TETHERCERT_DRIVERS,
@@ -62,6 +64,7 @@ enum Command {
     Info(info::Args),
     Identify(identify::Args),
     Provision(Box<provision::Args>),
+    Resume(Box<resume::Args>),
     Verify(verify::Args),
     Setup(setup::Args),
     Pool(pool::Args),
@@ -73,13 +76,14 @@ impl Cli {
     /// Does what was asked.
     pub(crate) async fn run(self) -> Exit {
         let screen = Screen::new(self.json);
-        let provisions = matches!(self.command, Some(Command::Provision(_)));
+        let provisions = matches!(self.command, Some(Command::Provision(_) | Command::Resume(_)));
         let done = match self.command {
             None => overview::run(&screen).await,
             Some(Command::List(args)) => list::run(args, &screen).await,
             Some(Command::Info(args)) => info::run(args, &screen).await,
             Some(Command::Identify(args)) => identify::run(args, &screen).await,
             Some(Command::Provision(args)) => Ok(provision::run(*args, &screen).await),
+            Some(Command::Resume(args)) => resume::run(*args, &screen).await,
             Some(Command::Verify(args)) => verify::run(args, &screen).await,
             Some(Command::Setup(args)) => setup::run(args, &screen).await,
             Some(Command::Pool(args)) => pool::run(args, &screen).await,
@@ -90,7 +94,7 @@ impl Cli {
             screen.error(&error);
             error.exit()
         });
-        // The exit code of `provision` is that of its outcome.
+        // The exit code of a job is that of its outcome.
         if exit == Exit::Done && screen.has_lost_a_line() && !provisions { Exit::Failed } else { exit }
     }
 }

@@ -32,10 +32,43 @@ pub(crate) struct Answers {
     pub(crate) administrator_code: Option<SecretString>,
 }
 
+/// The ways by which a Windows account signs in.
+#[derive(Clone, Copy)]
+pub(crate) enum Scheme {
+    Ntlm,
+    Negotiate,
+    Basic,
+}
+
+impl Scheme {
+    fn sign_in(self, login: String, password: SecretString) -> SignIn {
+        match self {
+            Self::Ntlm => SignIn::Ntlm { login, password },
+            Self::Negotiate => SignIn::Negotiate { login, password },
+            Self::Basic => SignIn::Basic { login, password },
+        }
+    }
+}
+
+impl SignInAnswer {
+    pub(crate) fn windows(scheme: Scheme, login: String, password: Option<SecretString>) -> Self {
+        Self::Windows { scheme, login, password }
+    }
+}
+
 /// How the user signs in, as far as it was said beforehand.
 pub(crate) enum SignInAnswer {
-    Ntlm { login: String, password: Option<SecretString> },
-    Pin { number: String, pin: Option<SecretString> },
+    Windows {
+        scheme: Scheme,
+        login: String,
+        password: Option<SecretString>,
+    },
+    Pin {
+        number: String,
+        pin: Option<SecretString>,
+    },
+    /// The phone signs for itself: nobody is asked.
+    Phone,
 }
 
 /// The operator of one job.
@@ -220,6 +253,10 @@ fn plan_text(plan: &Plan) -> String {
     dotted(&parts)
 }
 
+fn the_phone_signs(user: &SipAddress) -> NoAnswer {
+    NoAnswer::Nobody { what: format!("a password of {user}"), option: "--auth ntlm".to_owned() }
+}
+
 /// Puts the terminal right after a hidden prompt that was left: its reader waits on and cannot.
 fn restore_echo() {
     if cfg!(unix) {
@@ -240,6 +277,10 @@ impl Operator for Console {
                 self.screen.start_spinner(format!("{}/{} {step}: {waiting}", step.number(), Stage::ALL.len()));
             }
             Event::StepDone(done) => self.step(done),
+            Event::StoreWait { server, attempt, of, seconds } => {
+                let at = server.as_deref().map(|server| format!(" at {server}")).unwrap_or_default();
+                self.screen.count_down(&format!("data store unavailable{at} · try {attempt} of {of}"), *seconds);
+            }
             Event::Notice { text } => self.screen.line("note", text),
         }
     }
@@ -270,20 +311,20 @@ impl Operator for Console {
     async fn credential(&mut self, host: &str, user: &SipAddress) -> Result<SignIn, NoAnswer> {
         if let Some(lab) = self.lab.clone() {
             return Ok(match &self.answers.sign_in {
-                SignInAnswer::Ntlm { .. } => {
+                SignInAnswer::Windows { scheme, .. } => {
                     self.lab_answers(&format!("Password for {}, sent only to {host}:", lab.login), "••••••••");
-                    SignIn::Ntlm { login: lab.login, password: lab.password }
+                    scheme.sign_in(lab.login, lab.password)
                 }
                 SignInAnswer::Pin { .. } => {
                     self.lab_answers(&format!("PIN of {}, sent only to {host}:", lab.number), "••••••");
                     SignIn::Pin { number: lab.number, pin: lab.pin }
                 }
+                SignInAnswer::Phone => return Err(the_phone_signs(user)),
             });
         }
-        let _ = user;
         Ok(match &mut self.answers.sign_in {
-            SignInAnswer::Ntlm { login, password } => {
-                let (login, given) = (login.clone(), password.take());
+            SignInAnswer::Windows { scheme, login, password } => {
+                let (scheme, login, given) = (*scheme, login.clone(), password.take());
                 let password = match given {
                     Some(password) => password,
                     None => {
@@ -291,7 +332,7 @@ impl Operator for Console {
                         self.ask_secret(prompt, format!("the password of {login}"), "--password-file").await?
                     }
                 };
-                SignIn::Ntlm { login, password }
+                scheme.sign_in(login, password)
             }
             SignInAnswer::Pin { number, pin } => {
                 let (number, given) = (number.clone(), pin.take());
@@ -304,6 +345,7 @@ impl Operator for Console {
                 };
                 SignIn::Pin { number, pin }
             }
+            SignInAnswer::Phone => return Err(the_phone_signs(user)),
         })
     }
 

@@ -36,6 +36,8 @@ pub(crate) struct Who {
     pub(crate) user: Option<Setting<SipAddress>>,
     pub(crate) auth: Option<Setting<String>>,
     pub(crate) login: Option<Setting<String>>,
+    pub(crate) publish_tries: Option<Setting<u32>>,
+    pub(crate) publish_wait_seconds: Option<Setting<u64>>,
     /// The pool's address, when a person was asked for it, or when it is what the command is about.
     pub(crate) certprov_url: Option<Setting<String>>,
 }
@@ -181,10 +183,14 @@ impl PoolSettings {
                 .unwrap_or_else(|| Setting::default_of("ntlm".to_owned())),
             login,
             user: who.user,
-            profile: pool.and_then(|pool| pool.setting("profile", pool.profile())),
-            publish_tries: file.and_then(|(pool, file)| pool.setting("publish_tries", file.publish_tries)),
-            publish_wait_seconds: file
-                .and_then(|(pool, file)| pool.setting("publish_wait_seconds", file.publish_wait_seconds)),
+            profile: Setting::of_option("--profile", at.profile.clone())
+                .or_else(|| pool.and_then(|pool| pool.setting("profile", pool.profile()))),
+            publish_tries: who
+                .publish_tries
+                .or_else(|| file.and_then(|(pool, file)| pool.setting("publish_tries", file.publish_tries))),
+            publish_wait_seconds: who.publish_wait_seconds.or_else(|| {
+                file.and_then(|(pool, file)| pool.setting("publish_wait_seconds", file.publish_wait_seconds))
+            }),
             choice,
         })
     }
@@ -198,6 +204,7 @@ impl PoolSettings {
         refuse_in_lab(!at.resolve.is_empty(), "--resolve")?;
         refuse_in_lab(!at.allow_host.is_empty(), "--allow-host")?;
         refuse_in_lab(at.proxy.is_some(), "--proxy")?;
+        refuse_in_lab(at.profile.is_some(), "--profile")?;
         Ok(Self {
             choice: None,
             certprov_url: Some(Setting::new(url, Origin::Lab)),
@@ -212,8 +219,8 @@ impl PoolSettings {
             login: who.login,
             user: who.user,
             profile: None,
-            publish_tries: None,
-            publish_wait_seconds: None,
+            publish_tries: who.publish_tries,
+            publish_wait_seconds: who.publish_wait_seconds,
         })
     }
 

@@ -136,7 +136,7 @@ fn findings(checkup: &Checkup, now: OffsetDateTime) -> Vec<Finding> {
                 Some(cause) => format!("{error}: {cause}"),
                 None => error.to_string(),
             };
-            finding("server", Verdict::Unknown, text, Some(error.next_step()))
+            finding("server", Verdict::Unknown, text, Some(&error.next_step()))
         }
         Some(Ok(judged)) => {
             let text = format!("{}: {}", judged.survey.host, judged.verdict.to_string().replace('\n', "; "));

@@ -93,6 +93,18 @@ pub enum Event {
         /// The judgement in words.
         verdict: String,
     },
+    /// The phone signed for a web ticket with the key of its certificate in use. The signature is written nowhere.
+    Endorsed {
+        /// The phone.
+        device: Uuid,
+        /// The user whose ticket it is for.
+        user: SipAddress,
+        /// The certificate.
+        fingerprint: Fingerprint,
+        /// Until when the signature is good for a ticket, by the service's clock.
+        #[serde(with = "rfc3339")]
+        expires: OffsetDateTime,
+    },
     /// The service gave a web ticket. The ticket itself is written nowhere.
     TicketIssued {
         /// The user the service named.
@@ -172,7 +184,36 @@ pub enum Event {
         /// Why, in words.
         reason: String,
     },
-    /// A job ended. A job without this event was cut short.
+    /// A try to publish met an unavailable data store: this try published nothing.
+    StoreUnavailable {
+        /// The transaction.
+        transaction: TransactionId,
+        /// Which try of this job, from 1.
+        attempt: u32,
+        /// How many the job may make.
+        of: u32,
+        /// The server that said so.
+        server: Option<String>,
+        /// Its reason, in words.
+        error: String,
+    },
+    /// A certificate is, or may be, published that no phone will ever use.
+    Orphaned {
+        /// The transaction it was published for.
+        transaction: TransactionId,
+        /// The certificate. Nothing: the answer was lost, and with it what was published, if anything was.
+        fingerprint: Option<Fingerprint>,
+        /// Why nobody uses it, in words.
+        reason: String,
+    },
+    /// A job that had not come to its end goes on.
+    JobResumed {
+        /// Version of tethercert.
+        tool: String,
+        /// Where the phone is plugged in now. Nothing: it was not needed.
+        slot: Option<String>,
+    },
+    /// A job ended. A job without this event was cut short; of several, the last one counts.
     JobEnded {
         /// How.
         outcome: Outcome,
@@ -208,6 +249,41 @@ pub struct JobStarted {
     pub user: SipAddress,
     /// Where the phone is plugged in: `port 1-4.2`.
     pub slot: String,
+    /// What else it takes to go on with the job. Ledgers of the first version have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<Terms>,
+}
+
+/// What it takes to go on with a job, as it was given on the command line. Never a secret.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Terms {
+    /// URL of the certificate provisioning service.
+    pub web_services: String,
+    /// The configured pool, where one was chosen.
+    pub pool: Option<String>,
+    /// `host:port` of the registrar, where it was given.
+    pub registrar: Option<String>,
+    /// The way to sign in, as `--auth` spells it.
+    pub sign_in: String,
+    /// Windows account or phone number.
+    pub account: Option<String>,
+    /// The definition by which the phone was recognised.
+    pub model: Option<String>,
+    /// Files with CA certificates to trust besides the system's.
+    pub trust_anchors: Vec<String>,
+    /// Names that were led elsewhere: `HOST:PORT:ADDRESS`.
+    pub resolve: Vec<String>,
+    /// Further hosts that may receive credentials.
+    pub allowed_hosts: Vec<String>,
+    /// The TLS implementation, where it was given by hand.
+    pub tls: Option<String>,
+    /// The way to the pool, where it was given by hand; never with a password.
+    pub proxy: Option<String>,
+    /// Whether a phone is refused for which nothing vouches.
+    pub require_authentic: bool,
+    /// What the phone does at the end, as the option is called: `sign-in`, `restart`.
+    pub parting: Option<String>,
 }
 
 /// How far an event can be relied on.
@@ -248,7 +324,7 @@ pub enum Outcome {
 
 impl Event {
     /// The names of the kinds that this version knows.
-    pub(super) const KINDS: [&str; 18] = [
+    pub(super) const KINDS: [&str; 22] = [
         "job_started",
         "phone_identified",
         "identity_replace_intended",
@@ -267,6 +343,10 @@ impl Event {
         "proved",
         "aborted",
         "job_ended",
+        "store_unavailable",
+        "orphaned",
+        "job_resumed",
+        "endorsed",
     ];
 
     /// How far it can be relied on.
@@ -276,14 +356,18 @@ impl Event {
             | Self::ClockSet { .. }
             | Self::SigningRequestReceived { .. }
             | Self::ServerJudged { .. }
+            | Self::Endorsed { .. }
             | Self::TicketIssued { .. }
             | Self::Published { .. }
             | Self::PublishUnknown { .. }
             | Self::Proved { .. }
+            | Self::Orphaned { .. }
+            | Self::JobResumed { .. }
             | Self::JobEnded { .. } => Standing::Observed,
             Self::PhoneIdentified { .. }
             | Self::TrustStaged { .. }
             | Self::PublishRefused { .. }
+            | Self::StoreUnavailable { .. }
             | Self::Committed { .. }
             | Self::Aborted { .. } => Standing::Claimed,
             Self::IdentityReplaceIntended { .. }
@@ -300,6 +384,7 @@ impl Event {
             Self::PhoneIdentified { device, .. }
             | Self::IdentityReplaceIntended { device, .. }
             | Self::TransactionBegun { device, .. }
+            | Self::Endorsed { device, .. }
             | Self::Proved { device, .. } => Some(*device),
             Self::PublishIntended { publication, .. } => Some(publication.device),
             Self::JobStarted(_)
@@ -314,6 +399,9 @@ impl Event {
             | Self::CommitIntended { .. }
             | Self::Committed { .. }
             | Self::Aborted { .. }
+            | Self::StoreUnavailable { .. }
+            | Self::Orphaned { .. }
+            | Self::JobResumed { .. }
             | Self::JobEnded { .. }
             | Self::Other { .. } => None,
         }
@@ -331,6 +419,8 @@ impl Event {
             | Self::PublishRefused { transaction, .. }
             | Self::CommitIntended { transaction, .. }
             | Self::Committed { transaction, .. }
+            | Self::StoreUnavailable { transaction, .. }
+            | Self::Orphaned { transaction, .. }
             | Self::Aborted { transaction, .. } => Some(*transaction),
             Self::Proved { transaction, .. } => *transaction,
             Self::JobStarted(_)
@@ -338,7 +428,9 @@ impl Event {
             | Self::IdentityReplaceIntended { .. }
             | Self::ClockSet { .. }
             | Self::ServerJudged { .. }
+            | Self::Endorsed { .. }
             | Self::TicketIssued { .. }
+            | Self::JobResumed { .. }
             | Self::JobEnded { .. }
             | Self::Other { .. } => None,
         }
@@ -375,7 +467,6 @@ struct PublicationBody {
     #[serde(with = "base64_der")]
     signing_request: Vec<u8>,
     request_id: Uuid,
-    message_id: Uuid,
 }
 
 impl Standing {
@@ -436,9 +527,29 @@ mod tests {
     }
 
     #[test]
+    fn a_job_of_the_first_version_is_read_without_its_terms() {
+        let body = r#"{"tool":"0.1.0","lab":false,"dry_run":false,"user":"alice@contoso.example","slot":"1-4.2"}"#;
+        let event = Event::from_parts("job_started", Standing::Observed, body).unwrap();
+        assert!(matches!(event, Event::JobStarted(JobStarted { terms: None, .. })));
+    }
+
+    #[test]
     fn a_new_field_of_a_known_kind_is_no_error() {
         let body = r#"{"transaction":"000102030405060708090a0b0c0d0e0f","reason":"asked to","by":"admin"}"#;
         assert!(Event::from_parts("aborted", Standing::Claimed, body).is_ok());
+    }
+
+    #[test]
+    fn a_publication_of_an_older_ledger_is_read_without_its_message_id() {
+        let body = r#"{"transaction":"000102030405060708090a0b0c0d0e0f","publication":{"user":"alice@contoso.example",
+            "device":"34d859db-6585-5f91-a3b4-de853c15347d","signing_request":"YSByZXF1ZXN0",
+            "request_id":"00000000-0000-0000-0000-000000000001","message_id":"00000000-0000-0000-0000-000000000002"}}"#;
+        let read = Event::from_parts("publish_intended", Standing::Intended, body).unwrap();
+        let Event::PublishIntended { publication, .. } = read else { panic!("{read:?}") };
+        assert_eq!(
+            (publication.request_id, publication.signing_request.as_slice()),
+            (Uuid::from_u128(1), b"a request".as_slice())
+        );
     }
 
     #[test]

@@ -15,13 +15,15 @@ mod event;
 #[cfg(test)]
 mod samples;
 mod store;
+mod unfinished;
 mod view;
 
 pub use crate::phone::TransactionId;
 pub use chain::{Head, Record, Verified};
 pub use error::{Break, LedgerError};
-pub use event::{Authenticity, Event, JobStarted, Outcome, Standing};
+pub use event::{Authenticity, Event, JobStarted, Outcome, Standing, Terms};
 pub use store::{Filter, Ledger, default_path};
+pub use unfinished::{State, Unfinished};
 pub use view::{JobEnd, JobPhone, JobSummary, Phase, PublishedView, TransactionView};
 
 use std::fmt;

@@ -1,6 +1,6 @@
 //! One event of every kind, in the order of a job, for tests.
 
-use super::{Authenticity, Event, JobStarted, Outcome, TransactionId};
+use super::{Authenticity, Event, JobStarted, Outcome, Terms, TransactionId};
 use crate::credential::{Fingerprint, KeyKind, SipAddress};
 use crate::service::Publication;
 use time::macros::datetime;
@@ -14,7 +14,14 @@ pub(super) fn alice() -> SipAddress {
 }
 
 pub(super) fn started() -> JobStarted {
-    JobStarted { tool: "0.1.0".into(), lab: true, dry_run: false, user: alice(), slot: "port 1-4.2".into() }
+    let terms = Terms {
+        web_services: "https://web.contoso.example/CertProv/CertProvisioningService.svc".into(),
+        sign_in: "ntlm".into(),
+        account: Some("CONTOSO\\alice".into()),
+        ..Terms::default()
+    };
+    let slot = "port 1-4.2".into();
+    JobStarted { tool: "0.1.0".into(), lab: true, dry_run: false, user: alice(), slot, terms: Some(terms) }
 }
 
 pub(super) fn publication(request_id: u128) -> Publication {
@@ -23,7 +30,6 @@ pub(super) fn publication(request_id: u128) -> Publication {
         device: DEVICE,
         signing_request: b"a request".to_vec(),
         request_id: Uuid::from_u128(request_id),
-        message_id: Uuid::from_u128(request_id + 1),
     }
 }
 
@@ -77,13 +83,28 @@ pub(super) fn events() -> Vec<Event> {
         Event::PublishRefused { transaction, error: "the user is not enabled".into() },
         Event::CommitIntended { transaction, fingerprint },
         Event::Committed { transaction, fingerprint },
-        Event::Proved { device, transaction: Some(transaction), fingerprint, user },
+        Event::Proved { device, transaction: Some(transaction), fingerprint, user: user.clone() },
         Event::Aborted { transaction, reason: "the operator asked for it".into() },
         Event::JobEnded {
             outcome: Outcome::Done,
             exit_code: 0,
             message: "done".into(),
             next_step: Some("unplug USB, keep Ethernet".into()),
+        },
+        Event::StoreUnavailable {
+            transaction,
+            attempt: 1,
+            of: 4,
+            server: Some("fe02.contoso.example".into()),
+            error: "the data store is unavailable".into(),
+        },
+        Event::Orphaned { transaction, fingerprint: None, reason: "its answer was lost".into() },
+        Event::JobResumed { tool: "0.1.0".into(), slot: None },
+        Event::Endorsed {
+            device,
+            user,
+            fingerprint: Fingerprint::of(b"an old certificate"),
+            expires: datetime!(2026-11-22 21:15 UTC),
         },
     ]
 }

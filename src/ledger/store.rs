@@ -315,6 +315,11 @@ impl Ledger {
             .collect()
     }
 
+    /// The station that this handle writes for, once it has written.
+    pub async fn own_station(&self) -> Result<Option<Uuid>, LedgerError> {
+        Ok(self.stations().await?.into_iter().find(|(_, label)| *label == self.label).map(|(station, _)| station))
+    }
+
     /// All that is known of a transaction.
     pub async fn transaction(&self, id: TransactionId) -> Result<Option<TransactionView>, LedgerError> {
         let records = self.events(Filter { transaction: Some(id), ..Filter::default() }).await?;

@@ -1,7 +1,7 @@
 //! What the events add up to: jobs and transactions. Nothing here is stored; a view is made when it is asked for.
 
 use super::chain::Record;
-use super::event::{Authenticity, Event, Outcome};
+use super::event::{Authenticity, Event, Outcome, Terms};
 use super::{JobNumber, Sequence, TransactionId};
 use crate::credential::{Fingerprint, SipAddress};
 use crate::service::Publication;
@@ -25,6 +25,8 @@ pub struct JobSummary {
     pub lab: bool,
     /// Whether nothing was to be changed.
     pub dry_run: bool,
+    /// What it takes to go on with it, where the ledger has it.
+    pub terms: Option<Terms>,
     /// The phone, once it was identified.
     pub phone: Option<JobPhone>,
     /// The certificate that the phone proved.
@@ -40,6 +42,8 @@ pub struct JobPhone {
     pub maker: String,
     /// The model's name.
     pub model: String,
+    /// Its serial number.
+    pub serial: String,
     /// Its Ethernet address.
     pub mac: Option<String>,
     /// The UUID under which it registers.
@@ -82,8 +86,12 @@ pub struct TransactionView {
     pub publication: Option<Publication>,
     /// What the service published.
     pub published: Option<PublishedView>,
-    /// Whether the service said, to the last time it was asked, that it did not publish.
-    pub refused: bool,
+    /// How many publications were sent whose answer never came: each may have happened.
+    pub lost: u32,
+    /// Whether the last publication was about to be sent, and nothing is known of it since.
+    pub open: bool,
+    /// Certificates that nobody uses, by fingerprint where it is known.
+    pub orphaned: Vec<Option<Fingerprint>>,
     /// Every certificate of the server chain that the phone was given for it.
     pub staged: Vec<Fingerprint>,
 }
@@ -150,7 +158,9 @@ impl TransactionView {
             signing_request: None,
             publication: None,
             published: None,
-            refused: false,
+            lost: 0,
+            open: false,
+            orphaned: Vec::new(),
             staged: Vec::new(),
         };
         let known = !records.is_empty();
@@ -160,7 +170,21 @@ impl TransactionView {
 
     /// Whether the service may have published for it, however it ended.
     pub fn may_be_published(&self) -> bool {
-        self.published.is_some() || self.publication.is_some() && !self.refused
+        self.published.is_some() || self.unanswered() > 0
+    }
+
+    /// How many publications may have happened without anybody knowing.
+    pub fn unanswered(&self) -> u32 {
+        self.lost + u32::from(self.open)
+    }
+
+    /// What is to be thought of the publication after a try that came to nothing.
+    fn not_published(&self) -> Phase {
+        match (&self.published, self.lost) {
+            (Some(_), _) => self.phase,
+            (None, 0) => Phase::PublishRefused,
+            (None, _) => Phase::PublishUnknown,
+        }
     }
 
     fn add(&mut self, record: Record) {
@@ -185,17 +209,28 @@ impl TransactionView {
                 self.user = Some(publication.user.clone());
                 self.signing_request = Some(publication.signing_request.clone());
                 self.publication = Some(publication);
-                self.refused = false;
+                // The one before had neither an answer nor a failure: the program was killed.
+                self.lost += u32::from(self.open);
+                self.open = true;
                 if self.published.is_some() { self.phase } else { Phase::PublishIntended }
             }
             Event::Published { certificate, fingerprint, not_after, server, .. } => {
                 self.published = Some(PublishedView { certificate, fingerprint, not_after, server });
+                self.open = false;
                 Phase::Published
             }
-            Event::PublishUnknown { .. } if self.published.is_none() => Phase::PublishUnknown,
-            Event::PublishRefused { .. } if self.published.is_none() => {
-                self.refused = true;
-                Phase::PublishRefused
+            Event::PublishUnknown { .. } => {
+                self.lost += u32::from(self.open || self.lost == 0);
+                self.open = false;
+                self.not_published()
+            }
+            Event::PublishRefused { .. } | Event::StoreUnavailable { .. } => {
+                self.open = false;
+                self.not_published()
+            }
+            Event::Orphaned { fingerprint, .. } => {
+                self.orphaned.push(fingerprint);
+                self.phase
             }
             Event::TrustStaged { anchors, intermediates, .. } => {
                 self.staged.extend(anchors.into_iter().chain(intermediates));
@@ -205,13 +240,13 @@ impl TransactionView {
             Event::Committed { .. } => Phase::Committed,
             Event::Proved { .. } => Phase::Proved,
             Event::Aborted { .. } => Phase::Aborted,
-            Event::PublishUnknown { .. }
-            | Event::PublishRefused { .. }
-            | Event::JobStarted(_)
+            Event::JobStarted(_)
+            | Event::JobResumed { .. }
             | Event::PhoneIdentified { .. }
             | Event::IdentityReplaceIntended { .. }
             | Event::ClockSet { .. }
             | Event::ServerJudged { .. }
+            | Event::Endorsed { .. }
             | Event::TicketIssued { .. }
             | Event::JobEnded { .. }
             | Event::Other { .. } => self.phase,
@@ -220,7 +255,7 @@ impl TransactionView {
 }
 
 /// The kinds of event that [`summaries`] reads.
-pub(super) const SUMMARISED: [&str; 4] = ["job_started", "phone_identified", "proved", "job_ended"];
+pub(super) const SUMMARISED: [&str; 5] = ["job_started", "phone_identified", "proved", "job_ended", "job_resumed"];
 
 /// One summary per job; the records are each station's in order.
 pub(super) fn summaries(records: Vec<Record>) -> Vec<JobSummary> {
@@ -238,6 +273,7 @@ pub(super) fn summaries(records: Vec<Record>) -> Vec<JobSummary> {
                 slot: started.slot,
                 lab: started.lab,
                 dry_run: started.dry_run,
+                terms: started.terms,
                 phone: None,
                 proved: None,
                 end: None,
@@ -248,9 +284,11 @@ pub(super) fn summaries(records: Vec<Record>) -> Vec<JobSummary> {
             continue;
         };
         match event {
-            Event::PhoneIdentified { maker, model, mac, device, authenticity, .. } => {
-                summary.phone = Some(JobPhone { maker, model, mac, device, authenticity });
+            Event::PhoneIdentified { maker, model, serial, mac, device, authenticity, .. } => {
+                summary.phone = Some(JobPhone { maker, model, serial, mac, device, authenticity });
             }
+            // It runs again; how it ended before is history.
+            Event::JobResumed { .. } => summary.end = None,
             Event::Proved { fingerprint, .. } => summary.proved = Some(fingerprint),
             Event::JobEnded { outcome, exit_code, message, next_step } => {
                 summary.end = Some(JobEnd { time, outcome, exit_code, message, next_step });

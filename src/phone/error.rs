@@ -30,6 +30,8 @@ pub enum Step {
     Check,
     /// Making it the phone's own.
     Commit,
+    /// Signing a web ticket request.
+    Endorse,
     /// Proving possession of the key.
     Prove,
     /// Forgetting a transaction.
@@ -54,6 +56,7 @@ impl fmt::Display for Step {
             Self::Stage => "staging",
             Self::Check => "the phone's own check",
             Self::Commit => "the commit",
+            Self::Endorse => "signing the ticket request",
             Self::Prove => "the proof of possession",
             Self::Abort => "aborting the transaction",
             Self::Leave => "ending the session",
@@ -97,6 +100,7 @@ pub fn refusal_class(number: u16) -> RefusalClass {
         | code::NOT_CHECKED
         | code::NO_SUCH
         | code::HANDSHAKE_REFUSED
+        | code::ENDORSEMENT_REFUSED
         | code::CLOCK_FIXED => RefusalClass::Fix,
         code::CONSENT_NEEDED | code::DECLINED | code::WRONG_CODE | code::CODE_LOCKED | code::OTHER_PENDING => {
             RefusalClass::Ask
@@ -104,6 +108,9 @@ pub fn refusal_class(number: u16) -> RefusalClass {
         _ => RefusalClass::Bug,
     }
 }
+
+/// What is done where a phone cannot sign in for itself.
+pub const SIGN_IN_WITH_A_PASSWORD: &str = "sign in with a password: repeat with --auth ntlm";
 
 /// How a failure is to be met; exit codes follow it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,6 +195,9 @@ pub enum PhoneError {
     /// The proof does not verify, or is for another certificate.
     #[error("the phone did not prove that it holds the key: {0}")]
     NotProven(String),
+    /// The signature of the ticket request does not verify, or is by another key.
+    #[error("the phone did not sign the ticket request: {0}")]
+    NotEndorsed(String),
     /// The phone broke the commitment to its part of the short code.
     #[error("the phone revealed another number than it had committed to")]
     BrokenCommitment,
@@ -228,6 +238,7 @@ impl PhoneError {
             Self::TooLong { .. }
             | Self::CheckBad(_)
             | Self::NotProven(_)
+            | Self::NotEndorsed(_)
             | Self::CodeWithheld
             | Self::Request(_)
             | Self::WrongRequest(_)
@@ -265,6 +276,7 @@ impl PhoneError {
             | Self::TooLong { .. }
             | Self::CheckBad(_)
             | Self::NotProven(_)
+            | Self::NotEndorsed(_)
             | Self::Request(_)
             | Self::WrongRequest(_)
             | Self::Certificate(_) => Remedyable::Failed,
@@ -284,12 +296,15 @@ impl PhoneError {
             Self::Session { .. } => {
                 "plug the phone directly into this computer, without a hub between, and repeat".into()
             }
-            Self::Refused { number, tries_left, .. } => match (*number, tries_left) {
+            Self::Refused { during, number, tries_left, .. } => match (*number, tries_left) {
                 (code::WRONG_CODE, Some(left)) => format!("check the administrator code; {left} tries are left"),
                 (code::CODE_LOCKED, _) => "reset the administrator code at the phone".into(),
                 (code::CONSENT_NEEDED | code::DECLINED, _) => "repeat, and press the key that the phone shows".into(),
                 (code::OTHER_PENDING, _) => {
                     "finish the job at the computer that began it, or repeat with --abort-pending".into()
+                }
+                (code::HASH | code::ENDORSEMENT_REFUSED | code::UNSUPPORTED, _) if *during == Step::Endorse => {
+                    SIGN_IN_WITH_A_PASSWORD.into()
                 }
                 (code::IDENTITY_CHANGED, _) => "repeat the command: the phone was changed meanwhile".into(),
                 (number, _) => match refusal_class(number) {
@@ -301,6 +316,7 @@ impl PhoneError {
             },
             Self::CheckBad(_) => "look at the reason; the phone keeps its old identity".into(),
             Self::NotProven(_) => "do not hand the phone out; repeat with --renew, and if it stays so reset the phone".into(),
+            Self::NotEndorsed(_) => format!("do not trust this phone's renewal: {SIGN_IN_WITH_A_PASSWORD}"),
             Self::BrokenCommitment => {
                 "do not trust this phone or this cable: plug it directly into this computer and compare the code again".into()
             }

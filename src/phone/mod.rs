@@ -3,17 +3,19 @@
 //! A phone's model is a file in `drivers/`, its protocol a folder here. Choosing a protocol is a `match` on a closed
 //! enum; there is no registry.
 
+pub mod anchors;
 pub mod definition;
 mod error;
 mod finder;
 pub mod tether;
 mod transaction_id;
 
-pub use error::{PhoneError, RefusalClass, Remedyable, Step, refusal_class};
+pub use error::{PhoneError, RefusalClass, Remedyable, SIGN_IN_WITH_A_PASSWORD, Step, refusal_class};
 pub use finder::{Finder, Found};
 pub use transaction_id::{ParseTransactionIdError, TransactionId};
 
 use crate::credential::{Certificate, Fingerprint, KeyKind, SigningRequest, SipAddress};
+use crate::service::{Endorsement, EndorsementTerms};
 use crate::usb::MacAddress;
 use secrecy::SecretString;
 use std::time::Duration;
@@ -70,6 +72,10 @@ pub trait Driver: Send {
         leaf: &Certificate,
         trust: &ServerTrust,
     ) -> impl Future<Output = Result<(), PhoneError>> + Send;
+
+    /// Has the phone sign a web ticket request with the key of its identity: only a phone that [endorses](Abilities::endorses)
+    /// can, and it wants consent each time, which then holds for the session. What it signed is verified here.
+    fn endorse(&mut self, endorsing: &Endorsing) -> impl Future<Output = Result<Endorsed, PhoneError>> + Send;
 
     /// Has the phone prove that it holds the key of `leaf`, and reads back what it stores.
     fn prove(
@@ -145,6 +151,8 @@ pub struct Abilities {
     pub log: bool,
     /// Signs a TLS client handshake for the sign-in rehearsal.
     pub handshake: bool,
+    /// Signs a web ticket request with its identity's key, so that it is renewed without a password.
+    pub endorses: bool,
 }
 
 /// What a phone takes.
@@ -236,6 +244,8 @@ pub struct IdentityInUse {
     pub not_after: OffsetDateTime,
     /// Of the intermediates installed with it.
     pub intermediates: Vec<Fingerprint>,
+    /// The kind of its key, where the phone tells it and it is one that we know.
+    pub key: Option<KeyKind>,
 }
 
 /// A transaction that the phone has not finished.
@@ -308,6 +318,28 @@ pub enum Consent {
     KeyPress,
     /// The administrator code; sent only to a phone that something vouches for.
     Code(SecretString),
+}
+
+/// What a phone is to sign so that its user is signed in without a password.
+#[derive(Debug)]
+pub struct Endorsing {
+    /// The certificate in use, as it was seen.
+    pub certificate: Fingerprint,
+    /// What is signed.
+    pub terms: EndorsementTerms,
+    /// How consent is given.
+    pub consent: Consent,
+    /// Where the phone's clock is to be set first: what the right time is ahead of this computer's.
+    pub set_clock: Option<time::Duration>,
+}
+
+/// What a phone has signed; the signature was verified.
+#[derive(Debug)]
+pub struct Endorsed {
+    /// The certificate whose key signed, with the terms and the signature.
+    pub endorsement: Endorsement,
+    /// What the phone's clock was set to, where it was.
+    pub clock: Option<OffsetDateTime>,
 }
 
 /// What the phone has made.

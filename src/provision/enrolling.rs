@@ -1,35 +1,41 @@
-//! Ticket, key, trust, publication, installation and proof: what changes the phone and the service.
+//! Ticket, key, trust, installation and proof: what changes the phone.
 
 use super::event::{Event, Stage};
 use super::outcome::Expected;
-use super::planning::{Planned, date, service_time};
-use super::story::{Ready, Story, full_text};
+use super::planning::{Planned, date};
+use super::story::{Ready, Story};
 use super::trust::remedy_text;
 use super::{Operator, ProvisionError, Verified};
 use crate::credential::{Certificate, Fingerprint};
 use crate::ledger;
 use crate::phone::{Consent, Driver, PhoneError, Preparation, ServerTrust, TransactionId};
-use crate::service::{Enrolment, Publication, ServiceError, SignIn, Ticket};
+use crate::service::{Enrolment, SignIn, Ticket};
 use std::time::Instant;
 use time::OffsetDateTime;
 use time::macros::format_description;
 use uuid::Uuid;
 
 impl<O: Operator> Story<'_, O> {
-    pub(super) async fn sign_in<E: Enrolment>(
+    pub(super) async fn sign_in<D: Driver, E: Enrolment>(
         &mut self,
-        planned: &Planned,
+        planned: &mut Planned,
+        consent: &mut Consent,
+        phone: &mut D,
         service: &mut E,
     ) -> Result<(SignIn, Ticket), ProvisionError> {
         let host = planned.secret_goes_to().to_owned();
-        let credential = self.operator.credential(&host, &self.job.user).await;
+        let credential = match self.signs_for_itself() {
+            true => self.endorsed(planned, consent, phone, service).await,
+            false => self.operator.credential(&host, &self.job.user).await.map_err(Into::into),
+        };
         self.stop_here()?;
         let credential = credential?;
         let started = self.began(Stage::SignIn, "the web ticket");
         let ticket = self.until_stopped(service.sign_in(&self.job.user, &credential)).await??;
         let (user, expires) = (ticket.user().clone(), ticket.expires());
         self.record.write(ledger::Event::TicketIssued { user, expires, server: Some(host) }).await?;
-        self.done(Stage::SignIn, format!("ticket for {} until {}", ticket.user(), minute(expires)), started);
+        let without = if self.signs_for_itself() { "no password: the phone signs for itself; " } else { "" };
+        self.done(Stage::SignIn, format!("{without}ticket for {} until {}", ticket.user(), minute(expires)), started);
         Ok((credential, ticket))
     }
 
@@ -53,8 +59,7 @@ impl<O: Operator> Story<'_, O> {
             self.operator.event(Event::Resuming { already: already.into() });
         }
         if let Some(transaction) = planned.transaction.lost {
-            let reason = "the phone no longer knows of it".into();
-            self.record.write(ledger::Event::Aborted { transaction, reason }).await?;
+            self.record.dropped(transaction, "the phone no longer knows of it").await?;
         }
         let user = self.job.user.clone();
         self.record.write(ledger::Event::TransactionBegun { transaction: id, device, user }).await?;
@@ -85,8 +90,7 @@ impl<O: Operator> Story<'_, O> {
             Err(error) => return Err(error.into()),
         };
         if let Some(given_up) = &planned.transaction.gives_up {
-            let (transaction, reason) = (given_up.id, given_up.reason.to_owned());
-            self.record.write(ledger::Event::Aborted { transaction, reason }).await?;
+            self.record.dropped(given_up.id, given_up.reason).await?;
         }
         self.record
             .write(ledger::Event::SigningRequestReceived {
@@ -152,106 +156,6 @@ impl<O: Operator> Story<'_, O> {
         Ok(trust)
     }
 
-    pub(super) async fn publish<E: Enrolment>(
-        &mut self,
-        ready: &Ready,
-        credential: &SignIn,
-        mut ticket: Ticket,
-        service: &mut E,
-    ) -> Result<(Certificate, Option<String>), ProvisionError> {
-        let transaction = ready.planned.transaction.id;
-        let publication = self.publication(ready);
-        let started = self.began(Stage::Publish, "the service publishes");
-        self.record.write(ledger::Event::PublishIntended { transaction, publication: publication.clone() }).await?;
-        let rolled_on = std::mem::replace(&mut self.rolls_on, true);
-        let known = ready.planned.transaction.known.as_ref();
-        let unknown_before = known.is_some_and(|known| known.may_be_published());
-
-        // One new ticket where the service wants one, one equal repetition where the answer was lost; no more.
-        let (mut tickets, mut repetitions) = (1, 1);
-        let published = loop {
-            match service.publish(&ticket, &publication).await {
-                Ok(published) => break published,
-                Err(error) if error.ticket_refused() && tickets > 0 => {
-                    tickets -= 1;
-                    match service.sign_in(&self.job.user, credential).await {
-                        Ok(new) => ticket = new,
-                        Err(error) => {
-                            let unknown = unknown_before || repetitions == 0;
-                            return Err(self.not_published(transaction, error, unknown, rolled_on).await?);
-                        }
-                    }
-                }
-                Err(error) if error.outcome_unknown() && !is_unfit(&error) && repetitions > 0 => {
-                    repetitions -= 1;
-                    let text = "the service's answer was lost; asking once more for the same".into();
-                    self.operator.event(Event::Notice { text });
-                }
-                Err(error) => {
-                    let unknown = unknown_before || error.outcome_unknown() || repetitions == 0;
-                    return Err(self.not_published(transaction, error, unknown, rolled_on).await?);
-                }
-            }
-        };
-        self.already = Some("the certificate is published; the phone has not got it yet".into());
-        let leaf = Certificate::from_der(&published.certificate)
-            .map_err(|source| ProvisionError::Certificate { from: "that the service published", source })?;
-        self.record
-            .write(ledger::Event::Published {
-                transaction,
-                certificate: published.certificate,
-                fingerprint: leaf.fingerprint(),
-                not_after: leaf.not_after(),
-                server: published.server.clone(),
-            })
-            .await?;
-        let now = service_time(service.clock_offset_seconds());
-        // A certificate of 180 days is some minutes old when it arrives.
-        let days = ((leaf.not_after() - now).whole_hours() + 12) / 24;
-        let by = published.server.as_deref().map(|server| format!(" by {server}")).unwrap_or_default();
-        let text = format!("{}{by}, until {} ({days} days)", leaf.fingerprint().short(), date(leaf.not_after()));
-        self.done(Stage::Publish, text, started);
-        match self.refusal(&ready.request, &leaf, now) {
-            None => Ok((leaf, published.server)),
-            Some(reason) => Err(ProvisionError::NotAccepted { reason }),
-        }
-    }
-
-    /// The same as an earlier job was about to send, where there was one.
-    fn publication(&self, ready: &Ready) -> Publication {
-        let intended = ready.planned.transaction.known.as_ref().and_then(|known| known.publication.clone());
-        intended.filter(|known| known.signing_request == ready.request.der()).unwrap_or_else(|| Publication {
-            user: self.job.user.clone(),
-            device: ready.planned.met.identity.device,
-            signing_request: ready.request.der().to_vec(),
-            request_id: Uuid::new_v4(),
-            message_id: Uuid::new_v4(),
-        })
-    }
-
-    /// The truth about a publication that failed: whether it is unknown, and whether something was before it. The outer
-    /// error is the ledger's.
-    async fn not_published(
-        &mut self,
-        transaction: TransactionId,
-        error: ServiceError,
-        unknown: bool,
-        rolled_on: bool,
-    ) -> Result<ProvisionError, ProvisionError> {
-        let text = full_text(&error);
-        if unknown {
-            self.already = Some(match is_unfit(&error) {
-                true => "a certificate was published that does not fit the phone's key".into(),
-                false => "whether a certificate was published is not known".into(),
-            });
-            self.record.write(ledger::Event::PublishUnknown { transaction, error: text }).await?;
-        } else {
-            self.record.write(ledger::Event::PublishRefused { transaction, error: text }).await?;
-            self.rolls_on = rolled_on;
-        }
-        Ok(error.into())
-    }
-
     pub(super) async fn install<D: Driver>(
         &mut self,
         ready: &Ready,
@@ -286,20 +190,20 @@ impl<O: Operator> Story<'_, O> {
         };
         let verified = expected.verify(&possession, &read_back, &ready.planned.remedy)?;
         ready.planned.server.suffices(&read_back, &ready.planned.remedy)?;
-        self.proved(&ready.planned, Some(ready.planned.transaction.id), &verified, started).await?;
+        self.proved(ready.planned.met.identity.device, Some(ready.planned.transaction.id), &verified, started).await?;
         Ok(verified)
     }
 
     pub(super) async fn proved(
         &mut self,
-        planned: &Planned,
+        device: Uuid,
         transaction: Option<TransactionId>,
         verified: &Verified,
         started: Instant,
     ) -> Result<(), ProvisionError> {
         self.record
             .write(ledger::Event::Proved {
-                device: planned.met.identity.device,
+                device,
                 transaction,
                 fingerprint: verified.certificate().fingerprint(),
                 user: verified.user().clone(),
@@ -308,11 +212,6 @@ impl<O: Operator> Story<'_, O> {
         self.done(Stage::Proof, "signed our challenge; what it holds reads back equal".into(), started);
         Ok(())
     }
-}
-
-/// The answer came, with a certificate for another key: to ask for the same again brings the same.
-fn is_unfit(error: &ServiceError) -> bool {
-    matches!(error, ServiceError::UnfitCertificate { .. })
 }
 
 fn fingerprints(certificates: &[Certificate]) -> Vec<Fingerprint> {

@@ -1,9 +1,10 @@
 //! Why a job did not end well, and what the technician does next.
 
 use super::event::NoAnswer;
-use crate::credential::{ReadError, Refusal, Unremedied};
-use crate::ledger::LedgerError;
-use crate::phone::{PhoneError, Remedyable};
+use super::outcome::StoreTry;
+use crate::credential::{ReadError, Refusal, SipAddress, Unremedied};
+use crate::ledger::{JobNumber, LedgerError};
+use crate::phone::{PhoneError, Remedyable, SIGN_IN_WITH_A_PASSWORD};
 use crate::service::ServiceError;
 use crate::service::ocauth::ErrorClass;
 
@@ -38,6 +39,24 @@ pub enum ProvisionError {
         /// Why.
         #[source]
         source: ReadError,
+    },
+    /// The user's home pool could not store the certificate, in any try. Each of these published nothing.
+    #[error("the data store is unavailable, lasting: {}", told(tries))]
+    StoreUnavailable {
+        /// Every try, in order.
+        tries: Vec<StoreTry>,
+        /// The user whose home pool it is.
+        user: SipAddress,
+        /// The job that can go on later.
+        job: JobNumber,
+    },
+    /// The phone has dropped the transaction of a job that was to be resumed.
+    #[error("the phone no longer knows of this job{}", holds.as_deref().map(|user| format!("; it holds the identity of {user}")).unwrap_or_default())]
+    Forgotten {
+        /// The user the phone was to get.
+        user: SipAddress,
+        /// Whose identity it holds.
+        holds: Option<String>,
     },
     /// The service published a certificate that the phone must not get.
     #[error("the certificate that the service published is not accepted: {reason}")]
@@ -80,6 +99,12 @@ pub enum ProvisionError {
         phone: String,
         /// What the service takes.
         service: String,
+    },
+    /// The phone cannot sign in for its user.
+    #[error("this phone cannot be renewed without a password: {why}")]
+    NotRenewable {
+        /// Why.
+        why: String,
     },
     /// A person said no.
     #[error("{what} was declined")]
@@ -134,14 +159,19 @@ impl ProvisionError {
                 ErrorClass::NeedsPerson => Remedyable::Person,
             },
             Self::Policy { .. } => Remedyable::Policy,
-            Self::NoAnswer(_) | Self::Declined { .. } | Self::NeedsPerson { .. } | Self::OtherPending { .. } => {
-                Remedyable::Person
+            Self::NoAnswer(_)
+            | Self::NotRenewable { .. }
+            | Self::Declined { .. }
+            | Self::NeedsPerson { .. }
+            | Self::OtherPending { .. } => Remedyable::Person,
+            Self::Stopped | Self::StoreUnavailable { .. } | Self::Ledger(LedgerError::Busy { .. }) => {
+                Remedyable::Temporary
             }
-            Self::Stopped | Self::Ledger(LedgerError::Busy { .. }) => Remedyable::Temporary,
             Self::Ledger(_)
             | Self::Untrusted { .. }
             | Self::Certificate { .. }
             | Self::NotAccepted { .. }
+            | Self::Forgotten { .. }
             | Self::ClocksDiffer { .. }
             | Self::NoServiceTime { .. }
             | Self::ClockFixed { .. }
@@ -161,6 +191,12 @@ impl ProvisionError {
             Self::Untrusted { source, .. } => source.next_step().to_owned(),
             Self::Certificate { source, .. } => source.next_step().to_owned(),
             Self::NotAccepted { reason } => reason.next_step().to_owned(),
+            Self::StoreUnavailable { user, job, .. } => format!(
+                "later: tethercert resume {job}; if it stays, the administrator checks the user's home pool and its \
+                 database: Get-CsUser -Identity \"{}\" | Select-Object RegistrarPool",
+                user.uri()
+            ),
+            Self::Forgotten { user, .. } => format!("to begin anew: tethercert provision --user {user}"),
             Self::ClocksDiffer { .. } => "set this computer's clock, or the server's, and repeat".into(),
             Self::NoServiceTime { .. } => {
                 "a proxy may take the header Date out of the service's answers: reach the service without it".into()
@@ -170,6 +206,7 @@ impl ProvisionError {
             }
             Self::NoRoom { .. } => "remove installed certificates at the phone and repeat".into(),
             Self::NoCommonKey { .. } => "update the phone's firmware".into(),
+            Self::NotRenewable { .. } => SIGN_IN_WITH_A_PASSWORD.into(),
             Self::Declined { .. } => "nothing was changed; repeat when it is right".into(),
             Self::NeedsPerson { option, .. } => format!("repeat with {option}, or at a terminal"),
             Self::Policy { next, .. } => next.clone(),
@@ -182,4 +219,11 @@ impl ProvisionError {
             Self::Stopped => "repeat the command to go on".into(),
         }
     }
+}
+
+fn told(tries: &[StoreTry]) -> String {
+    let answers: Vec<String> = tries.iter().map(ToString::to_string).collect();
+    let said = tries.last().map(|last| last.said.as_str()).unwrap_or_default();
+    let number = if tries.len() == 1 { "1 try".to_owned() } else { format!("{} tries", tries.len()) };
+    format!("{number}, {} ({said})", answers.join(", "))
 }

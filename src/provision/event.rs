@@ -35,6 +35,18 @@ pub enum Event {
     },
     /// A step ended well.
     StepDone(StepDone),
+    /// The data store is unavailable; the publication is tried again after a wait.
+    StoreWait {
+        /// The server that said so.
+        server: Option<String>,
+        /// The try that comes, from 2.
+        #[serde(rename = "try")]
+        attempt: u32,
+        /// How many there are at most.
+        of: u32,
+        /// How long is waited for it.
+        seconds: f64,
+    },
     /// Something worth knowing that stops nothing.
     Notice {
         /// In words.

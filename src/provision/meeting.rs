@@ -64,15 +64,7 @@ impl<O: Operator> Story<'_, O> {
         let newest = self.record.ledger.newest_publication(identity.device, Some(&self.job.user)).await?;
         let transaction = self.transaction(&identity, &state, newest.as_ref()).await?;
 
-        let seen = PhoneSeen {
-            slot: self.job.slot.clone(),
-            identity: identity.clone(),
-            authenticity: authenticity.clone(),
-            clock: state.clock,
-            in_use: state.identity.clone(),
-            anchors: state.anchors.len(),
-        };
-        self.operator.event(Event::Phone(Box::new(seen.clone())));
+        let seen = self.seen(&identity, &authenticity, &state);
         if !authenticity.is_vouched() && identity.abilities.screen && self.job.compare_code {
             self.compare_code(phone, &mut authenticity).await?;
         }
@@ -108,6 +100,20 @@ impl<O: Operator> Story<'_, O> {
                 option: "--yes",
             }),
         }
+    }
+
+    /// Shows the phone as a card.
+    pub(super) fn seen(&mut self, identity: &Identity, authenticity: &Authenticity, state: &PhoneState) -> PhoneSeen {
+        let seen = PhoneSeen {
+            slot: self.job.slot.clone(),
+            identity: identity.clone(),
+            authenticity: authenticity.clone(),
+            clock: state.clock,
+            in_use: state.identity.clone(),
+            anchors: state.anchors.len(),
+        };
+        self.operator.event(Event::Phone(Box::new(seen.clone())));
+        seen
     }
 
     async fn compare_code<D: Driver>(

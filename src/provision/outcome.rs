@@ -7,16 +7,19 @@ use crate::ledger::JobNumber;
 use crate::phone::{Authenticity, IdentityInUse, PhoneState, Possession, Settings, Traffic};
 use serde::Serialize;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
+use time::OffsetDateTime;
 
 /// How a job ended.
 #[derive(Debug)]
 pub enum Outcome {
     /// The phone holds the identity and the trust, and has proved it.
     Done(Box<Receipt>),
-    /// The phone and the service are as they were.
+    /// The phone is as it was, and nothing that was published can still come to it.
     NotDone(Failure),
-    /// Something was published or committed that could not be confirmed. The same command again finds out and goes on.
+    /// Something was published or committed that could not be confirmed. `resume`, or the same command again, finds out and
+    /// goes on.
     Unknown(Failure),
     /// Nothing was to be done: this is what would be.
     Planned(Plan),
@@ -33,6 +36,60 @@ pub struct Failure {
     pub already: Option<String>,
     /// The steps that had ended well.
     pub steps: Vec<StepDone>,
+}
+
+/// A try to publish that met an unavailable data store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StoreTry {
+    /// The server that answered, by its own word.
+    pub server: Option<String>,
+    /// When it answered, by this computer's clock.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// What it said.
+    pub said: String,
+}
+
+impl fmt::Display for StoreTry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (hour, minute, second) = self.at.to_offset(time::UtcOffset::UTC).time().as_hms();
+        let server = self.server.as_deref().unwrap_or("an unnamed server");
+        write!(f, "{server} at {hour:02}:{minute:02}:{second:02} UTC")
+    }
+}
+
+/// How a publication went.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Publishing {
+    /// The tries that met an unavailable data store, in order.
+    pub store_unavailable: Vec<StoreTry>,
+    /// How many tries there were to be at most.
+    pub of: u32,
+    /// How many answers were lost on the way, in this job and in earlier ones: each may have held a certificate.
+    pub lost_answers: u32,
+}
+
+impl Publishing {
+    /// How often a certificate was published, once one is known to be.
+    pub fn times(&self) -> &'static str {
+        match self.lost_answers {
+            0 => "once",
+            1 => "once or twice",
+            _ => "once or more often",
+        }
+    }
+
+    /// What a person should know of it, in few words. Smooth: nothing.
+    pub fn words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        if !self.store_unavailable.is_empty() {
+            words.push(format!("sporadic: published at try {} of {}", self.store_unavailable.len() + 1, self.of));
+        }
+        if self.lost_answers > 0 {
+            words.push(format!("published {}", self.times()));
+        }
+        words
+    }
 }
 
 /// What is about to be done to a phone.
@@ -73,6 +130,8 @@ pub struct Receipt {
     pub unchanged: bool,
     /// The server that published, by its own word.
     pub published_by: Option<String>,
+    /// How the publication went, where something was published.
+    pub publishing: Option<Publishing>,
     /// Each step with its time.
     pub steps: Vec<StepDone>,
     /// From the first transfer to the proof, without the time that a person took to answer.
@@ -102,6 +161,11 @@ pub(super) struct Expected<'a> {
 }
 
 impl Expected<'_> {
+    /// Whether a certificate of the server chain is among what has to be read back.
+    pub(super) fn holds(&self, trust: Fingerprint) -> bool {
+        self.anchors.contains(&trust) || self.intermediates.contains(&trust)
+    }
+
     /// Compares what the phone proved and what was read back with what has to be there. `gave` is what this job added.
     pub(super) fn verify(
         self,

@@ -12,6 +12,7 @@ use crate::credential::{
 use crate::ledger::{self, TransactionView};
 use crate::phone::{Consent, ConsentWanted, Driver, Parting, PhoneError, PhoneState, Settings};
 use crate::provision::meeting::Transaction;
+use crate::service::server_trust::Compared;
 use crate::service::{Enrolment, Survey};
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -56,6 +57,13 @@ impl<O: Operator> Story<'_, O> {
     ) -> Result<Planned, ProvisionError> {
         self.refuse_what_the_phone_cannot(&met)?;
         let survey = self.until_stopped(service.survey()).await??;
+        if let Compared::Differs { how } = &survey.named_root {
+            return Err(ProvisionError::Policy {
+                what: format!("{how}; somebody may stand in between"),
+                next: "compare the thumbprint with your administrator's; if it is right, look who answers for the pool"
+                    .into(),
+            });
+        }
         let set_clock = self.clock(&met, survey.clock_offset_seconds)?;
         let now = service_time(survey.clock_offset_seconds);
         let server =
@@ -95,11 +103,14 @@ impl<O: Operator> Story<'_, O> {
         if whole.is_none() {
             // All that can refuse a secret, before anybody is asked for one.
             if transaction.published.is_none() {
+                if self.signs_for_itself() {
+                    self.refuse_who_cannot_sign(&met, now)?;
+                }
                 let host = service.sign_in_host(&self.job.user, self.job.sign_in);
                 secret_goes_to = Some(self.until_stopped(host).await??);
             }
-            if consent_wanted(&met, &transaction) == ConsentWanted::AdministratorCode && !met.authenticity.is_vouched()
-            {
+            let consent = self.consent_wanted(&met, &transaction);
+            if consent == ConsentWanted::AdministratorCode && !met.authenticity.is_vouched() {
                 return Err(PhoneError::CodeWithheld.into());
             }
         }
@@ -242,6 +253,7 @@ impl<O: Operator> Story<'_, O> {
         let found = [
             (ours, format!("it is set up for {}", in_use.user)),
             (!self.job.renew, "--renew asks for it".into()),
+            (!self.signs_for_itself(), "--auth certificate renews it".into()),
             (in_force, "another certificate was published since, or may have been".into()),
             (
                 in_date,
@@ -283,13 +295,14 @@ impl<O: Operator> Story<'_, O> {
         let nothing = Remedy { anchors: Vec::new(), intermediates: Vec::new(), path: Vec::new() };
         let verified = expected.verify(&possession, &read_back, &nothing)?;
         let pending = planned.met.newest.as_ref().filter(|known| known.phase.is_pending());
-        self.proved(planned, pending.map(|known| known.id), &verified, started).await?;
+        let pending = pending.map(|known| known.id);
+        self.proved(planned.met.identity.device, pending, &verified, started).await?;
         Ok(Some(verified))
     }
 
     /// The consent that the phone wants. A code is asked for before the user's secret is.
     pub(super) async fn ask_consent(&mut self, planned: &Planned) -> Result<Consent, ProvisionError> {
-        Ok(match consent_wanted(&planned.met, &planned.transaction) {
+        Ok(match self.consent_wanted(&planned.met, &planned.transaction) {
             ConsentWanted::Nothing => Consent::NotWanted,
             ConsentWanted::KeyPress => Consent::KeyPress,
             ConsentWanted::AdministratorCode => {
@@ -300,21 +313,23 @@ impl<O: Operator> Story<'_, O> {
         })
     }
 
+    /// What another host began is undone, and a ticket request signed, only with consent in this session, whoever the phone
+    /// remembers.
+    fn consent_wanted(&self, met: &Met, transaction: &Transaction) -> ConsentWanted {
+        let undoes_anothers = transaction.gives_up.as_ref().is_some_and(|given_up| given_up.foreign);
+        let signs = self.signs_for_itself() && transaction.published.is_none();
+        match met.identity.host_known && !undoes_anothers && !signs {
+            true => ConsentWanted::Nothing,
+            false => met.identity.consent,
+        }
+    }
+
     pub(super) fn settings(&self) -> Settings {
         Settings {
             sip_uri: self.job.user.uri(),
             registrar: self.job.registrar.clone(),
             web_services: self.job.web_services.clone(),
         }
-    }
-}
-
-/// What another host began is undone only with consent in this session, whoever the phone remembers.
-fn consent_wanted(met: &Met, transaction: &Transaction) -> ConsentWanted {
-    let undoes_anothers = transaction.gives_up.as_ref().is_some_and(|given_up| given_up.foreign);
-    match met.identity.host_known && !undoes_anothers {
-        true => ConsentWanted::Nothing,
-        false => met.identity.consent,
     }
 }
 

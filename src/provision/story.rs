@@ -1,11 +1,10 @@
 //! The steps of a job, in order. Each consumes what the one before has found.
 
 use super::event::{Event, Stage, StepDone};
-use super::meeting::Met;
 use super::planning::Planned;
-use super::{Failure, Job, Operator, Outcome, Plan, ProvisionError, Receipt, Stop, Verified};
-use crate::ledger::{self, JobNumber, JobStarted, Ledger};
-use crate::phone::{Driver, Parting, PhoneError, TransactionId};
+use super::{Failure, Jitter, Job, Operator, Outcome, Plan, ProvisionError, Publishing, Receipt, Stop, Verified};
+use crate::ledger::{self, JobNumber, JobStarted, Ledger, TransactionView};
+use crate::phone::{Authenticity, Driver, Parting, PhoneError, TransactionId};
 use crate::service::{Enrolment, ServiceError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +23,7 @@ pub async fn provision<D: Driver, E: Enrolment, O: Operator>(
         dry_run: job.dry_run,
         user: job.user.clone(),
         slot: job.slot.clone(),
+        terms: job.terms.clone(),
     };
     let number = match ledger.begin_job(started).await {
         Ok(number) => number,
@@ -32,21 +32,9 @@ pub async fn provision<D: Driver, E: Enrolment, O: Operator>(
             return Outcome::NotDone(Failure { job: None, error, already: None, steps: Vec::new() });
         }
     };
-    let record = Record { ledger, job: number };
-    let mut story = Story { job, record, operator, stop, steps: Vec::new(), already: None, rolls_on: false };
+    let mut story = Story::new(job, Record { ledger, job: number }, operator, stop);
     let ended = story.tell(phone, service).await;
-    let Story { steps, already, rolls_on, .. } = story;
-    match ended {
-        Ok(Ended::Planned(plan)) => Outcome::Planned(*plan),
-        Ok(Ended::Done(done)) => {
-            let took = steps.iter().map(|step| step.took).sum();
-            Outcome::Done(Box::new(Receipt { job: number, steps, took, ..*done }))
-        }
-        Err(error) => {
-            let failure = Failure { job: Some(number), error, already, steps };
-            if rolls_on { Outcome::Unknown(failure) } else { Outcome::NotDone(failure) }
-        }
-    }
+    story.end(ended)
 }
 
 /// Writes into the ledger for one job.
@@ -61,9 +49,22 @@ impl Record<'_> {
         self.ledger.append(Some(self.job), &event).await?;
         Ok(())
     }
+
+    /// A transaction came to nothing: what was, or may have been, published for it nobody will use.
+    pub(super) async fn dropped(&self, transaction: TransactionId, reason: &str) -> Result<(), ProvisionError> {
+        self.write(ledger::Event::Aborted { transaction, reason: reason.to_owned() }).await?;
+        let Some(view) = self.ledger.transaction(transaction).await? else { return Ok(()) };
+        let unknown = (view.unanswered() > 0).then_some(None);
+        let known = view.published.as_ref().map(|published| Some(published.fingerprint));
+        for fingerprint in known.into_iter().chain(unknown).filter(|orphan| !view.orphaned.contains(orphan)) {
+            let reason = reason.to_owned();
+            self.write(ledger::Event::Orphaned { transaction, fingerprint, reason }).await?;
+        }
+        Ok(())
+    }
 }
 
-enum Ended {
+pub(super) enum Ended {
     Planned(Box<Plan>),
     Done(Box<Receipt>),
 }
@@ -72,8 +73,10 @@ pub(super) struct Story<'a, O> {
     pub(super) job: &'a Job,
     pub(super) record: Record<'a>,
     pub(super) operator: &'a mut O,
-    stop: &'a Stop,
+    pub(super) stop: &'a Stop,
     steps: Vec<StepDone>,
+    pub(super) jitter: Jitter,
+    pub(super) publishing: Publishing,
     /// What has happened although the job may fail.
     pub(super) already: Option<String>,
     /// Whether this job or an earlier one may have published what the phone can still take: there is no way back, and a
@@ -81,26 +84,62 @@ pub(super) struct Story<'a, O> {
     pub(super) rolls_on: bool,
 }
 
-impl<O: Operator> Story<'_, O> {
-    async fn tell<D: Driver, E: Enrolment>(&mut self, phone: &mut D, service: &mut E) -> Result<Ended, ProvisionError> {
+impl<'a, O: Operator> Story<'a, O> {
+    pub(super) fn new(job: &'a Job, record: Record<'a>, operator: &'a mut O, stop: &'a Stop) -> Self {
+        Self {
+            job,
+            record,
+            operator,
+            stop,
+            steps: Vec::new(),
+            jitter: job.jitter.clone(),
+            publishing: Publishing { of: job.publish_tries.max(1), ..Publishing::default() },
+            already: None,
+            rolls_on: false,
+        }
+    }
+
+    /// The outcome as a type: *unknown* is everything that may have been published and is not proved.
+    pub(super) fn end(self, ended: Result<Ended, ProvisionError>) -> Outcome {
+        let Self { steps, already, rolls_on, record, .. } = self;
+        match ended {
+            Ok(Ended::Planned(plan)) => Outcome::Planned(*plan),
+            Ok(Ended::Done(done)) => {
+                let took = steps.iter().map(|step| step.took).sum();
+                Outcome::Done(Box::new(Receipt { steps, took, ..*done }))
+            }
+            Err(error) => {
+                let failure = Failure { job: Some(record.job), error, already, steps };
+                if rolls_on { Outcome::Unknown(failure) } else { Outcome::NotDone(failure) }
+            }
+        }
+    }
+
+    pub(super) async fn tell<D: Driver, E: Enrolment>(
+        &mut self,
+        phone: &mut D,
+        service: &mut E,
+    ) -> Result<Ended, ProvisionError> {
         let met = self.meet(phone).await?;
         self.stop_here()?;
-        let planned = self.plan(met, phone, service).await?;
+        let mut planned = self.plan(met, phone, service).await?;
         if self.job.dry_run {
             return Ok(Ended::Planned(Box::new(self.plan_of(&planned))));
         }
         if let Some(verified) = self.already_done(&planned, phone).await? {
-            return Ok(Ended::Done(Box::new(self.take_leave(planned.met, verified, None, true, phone).await)));
+            return Ok(Ended::Done(Box::new(
+                self.take_leave(planned.met.authenticity, verified, None, true, phone).await,
+            )));
         }
         self.operator.event(Event::Plan(Box::new(self.plan_of(&planned))));
         self.agree_to_replace(&planned.met).await?;
-        let consent = self.ask_consent(&planned).await?;
+        let mut consent = self.ask_consent(&planned).await?;
         self.stop_here()?;
 
         // What an earlier job published needs no ticket.
         let signed_in = match planned.transaction.published {
             Some(_) => None,
-            None => Some(self.sign_in(&planned, service).await?),
+            None => Some(self.sign_in(&mut planned, &mut consent, phone, service).await?),
         };
         let ready = self.prepare(planned, consent, service.clock_offset_seconds(), phone).await?;
         if self.stop.is_asked() && !self.rolls_on {
@@ -108,7 +147,11 @@ impl<O: Operator> Story<'_, O> {
             return Err(ProvisionError::Stopped);
         }
         let published = match (&ready.planned.transaction.published, signed_in) {
-            (Some(published), _) => Ok(published.clone()),
+            (Some(published), _) => {
+                let known = ready.planned.transaction.known.as_ref();
+                self.publishing.lost_answers = known.map_or(0, TransactionView::unanswered);
+                Ok(published.clone())
+            }
             (None, Some((credential, ticket))) => self.publish(&ready, &credential, ticket, service).await,
             (None, None) => unreachable!("without a publication there was a sign-in"),
         };
@@ -131,7 +174,8 @@ impl<O: Operator> Story<'_, O> {
             }
         };
         let verified = self.prove(&ready, &leaf, phone).await?;
-        Ok(Ended::Done(Box::new(self.take_leave(ready.planned.met, verified, published_by, false, phone).await)))
+        let authenticity = ready.planned.met.authenticity;
+        Ok(Ended::Done(Box::new(self.take_leave(authenticity, verified, published_by, false, phone).await)))
     }
 
     /// Has the phone forget a transaction, and writes it down once it has.
@@ -148,12 +192,12 @@ impl<O: Operator> Story<'_, O> {
             }
             false => "the phone keeps its old identity".into(),
         });
-        self.record.write(ledger::Event::Aborted { transaction, reason: reason.to_owned() }).await
+        self.record.dropped(transaction, reason).await
     }
 
-    async fn take_leave<D: Driver>(
+    pub(super) async fn take_leave<D: Driver>(
         &mut self,
-        met: Met,
+        authenticity: Authenticity,
         verified: Verified,
         published_by: Option<String>,
         unchanged: bool,
@@ -170,9 +214,10 @@ impl<O: Operator> Story<'_, O> {
         Receipt {
             job: self.record.job,
             verified,
-            authenticity: met.authenticity,
+            authenticity,
             unchanged,
             published_by,
+            publishing: (!unchanged).then(|| self.publishing.clone()),
             steps: Vec::new(),
             took: Duration::ZERO,
             traffic: phone.traffic(),

@@ -7,7 +7,8 @@ pub mod server_trust;
 use crate::credential::{KeyKind, SipAddress};
 use crate::tls::ServerChain;
 use secrecy::SecretString;
-use server_trust::{Download, ServerFound};
+use server_trust::{Compared, Download, ServerFound};
+use std::fmt;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -31,6 +32,13 @@ pub trait Enrolment: Send {
     /// The service's clock less this computer's, seconds, by its newest answer that said the time.
     fn clock_offset_seconds(&self) -> Option<i64>;
 
+    /// What a certificate's key has to sign so that [`SignIn::Certificate`] is believed, by the service's clock. Sends no
+    /// credential. The terms hold for some minutes.
+    fn endorsement_terms(
+        &mut self,
+        user: &SipAddress,
+    ) -> impl Future<Output = Result<EndorsementTerms, ServiceError>> + Send;
+
     /// Gets a web ticket for `user`. A refused credential is not sent again by this process, to any server.
     fn sign_in(
         &mut self,
@@ -53,15 +61,40 @@ pub trait Enrolment: Send {
 pub enum SignInWay {
     /// Windows credentials, by NTLM.
     Ntlm,
+    /// Windows credentials, by SPNEGO.
+    Negotiate,
     /// Number and PIN.
     Pin,
+    /// The certificate that the phone holds already.
+    Certificate,
+    /// Windows credentials, readable to the server.
+    Basic,
 }
 
-/// How the user signs in. Neither secret ever crosses the cable.
+impl fmt::Display for SignInWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ntlm => "NTLM authentication",
+            Self::Negotiate => "Negotiate authentication",
+            Self::Pin => "PIN authentication",
+            Self::Certificate => "certificate authentication",
+            Self::Basic => "Basic authentication",
+        })
+    }
+}
+
+/// How the user signs in. No secret ever crosses the cable.
 #[derive(Debug)]
 pub enum SignIn {
-    /// Windows credentials, by NTLM.
+    /// Windows credentials, by NTLM; under the name Negotiate where the server offers only that.
     Ntlm {
+        /// `CONTOSO\alice` or `alice@contoso.example`.
+        login: String,
+        /// The user's password.
+        password: SecretString,
+    },
+    /// Windows credentials, by SPNEGO with NTLM inside.
+    Negotiate {
         /// `CONTOSO\alice` or `alice@contoso.example`.
         login: String,
         /// The user's password.
@@ -73,6 +106,15 @@ pub enum SignIn {
         number: String,
         /// The PIN.
         pin: SecretString,
+    },
+    /// The user's certificate from an earlier enrolment; its key never left the phone, which has signed for this sign-in.
+    Certificate(Endorsement),
+    /// Windows credentials, which the server gets to read: only when asked for by name.
+    Basic {
+        /// `CONTOSO\alice` or `alice@contoso.example`.
+        login: String,
+        /// The user's password.
+        password: SecretString,
     },
 }
 
@@ -97,6 +139,8 @@ pub struct Survey {
     pub also: Vec<ServerFound>,
     /// The service's root-chain download, compared.
     pub download: Download,
+    /// What the operator's thumbprint says about the root of the chain.
+    pub named_root: Compared,
 }
 
 impl Survey {
@@ -139,8 +183,6 @@ pub struct Publication {
     pub signing_request: Vec<u8>,
     /// Names this request at the service (WSTEP `RequestID`).
     pub request_id: Uuid,
-    /// Names the message (WS-Addressing `MessageID`).
-    pub message_id: Uuid,
 }
 
 /// What the service answered.
@@ -154,4 +196,4 @@ pub struct Published {
     pub server: Option<String>,
 }
 
-pub use ocauth::{ErrorClass, ServiceError};
+pub use ocauth::{Endorsement, EndorsementAlgorithm, EndorsementTerms, ErrorClass, ServiceError};

@@ -78,6 +78,35 @@ impl ServerFound {
     }
 }
 
+/// How a certificate of a chain was got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GotBy {
+    /// The server sent it in the handshake.
+    Handshake,
+    /// From the address in the certificate below it (AIA).
+    Fetched,
+    /// The operator gave it.
+    Given,
+    /// It is a trust anchor of this computer.
+    Anchor,
+}
+
+impl ServerFound {
+    /// Its certificates in order, each with how it was got. `given` are the operator's intermediates, DER. What cannot be
+    /// read as a certificate is left out.
+    pub fn certificates(&self, given: &[Vec<u8>]) -> Vec<(Certificate, GotBy)> {
+        let sent = self.presented().iter().map(|der| (der, GotBy::Handshake));
+        let last = self.completed().len().saturating_sub(1);
+        let added = self.completed().iter().enumerate().map(|(number, der)| match number == last {
+            true => (der, GotBy::Anchor),
+            false if given.contains(der) => (der, GotBy::Given),
+            false => (der, GotBy::Fetched),
+        });
+        sent.chain(added).filter_map(|(der, got)| Some((Certificate::from_der(der).ok()?, got))).collect()
+    }
+}
+
 /// The service's root-chain download over plain http. It is authenticated by nothing and never becomes trust by itself.
 #[derive(Debug, Clone, Default)]
 pub enum Download {
@@ -191,6 +220,26 @@ impl Compared {
             Some(root) => Self::Agrees { root: Box::new(root.clone()), sure: true },
             None => Self::Differs {
                 how: format!("no root in it has the thumbprint {thumbprint}; it holds {}", labels(&bag.roots)),
+            },
+        }
+    }
+
+    /// The root at the top of a server's chain against what the operator was told by another way. Nothing where neither the
+    /// server sends a root nor this computer knows the one that it trusts.
+    pub fn chain_with_thumbprint(web: &ServerFound, given: Option<&Thumbprint>) -> Self {
+        let Some(thumbprint) = given else { return Self::Nothing };
+        let ders = web.presented().iter().chain(web.completed().last());
+        let roots: Vec<Certificate> =
+            ders.filter_map(|der| Certificate::from_der(der).ok()).filter(Certificate::is_self_signed).collect();
+        match roots.iter().find(|root| thumbprint.is_of(root)) {
+            Some(root) => Self::Agrees { root: Box::new(root.clone()), sure: true },
+            None if roots.is_empty() => Self::Nothing,
+            None => Self::Differs {
+                how: format!(
+                    "the chain of {} ends at {}, not at a root with the thumbprint {thumbprint}",
+                    web.host,
+                    labels(&roots)
+                ),
             },
         }
     }

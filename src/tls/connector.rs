@@ -1,7 +1,6 @@
 //! The way to a trusted stream: reach the server, shake hands, and fetch what its chain lacks.
 
 use super::aia;
-use super::bare;
 use super::chain::{self, ServerChain};
 use super::dial::Dialer;
 use super::error::{Distrust, TlsError};
@@ -12,6 +11,7 @@ use super::proxy::Proxy;
 use super::stream::Stream;
 use super::traffic::{Counted, Traffic};
 use super::trust::Trust;
+use super::{Engine, bare};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, Error};
 use std::net::SocketAddr;
@@ -40,6 +40,7 @@ pub struct Resolve {
 pub struct Connector {
     judge: Option<Arc<Judge>>,
     dialer: Dialer,
+    engine: Engine,
     modern: OnceLock<Modern>,
     session_life: Duration,
 }
@@ -64,6 +65,7 @@ impl Connector {
         Self {
             judge: Judge::new(trust).map(Arc::new),
             dialer: Dialer { resolve, proxy: Proxy::default(), deadline: Duration::from_secs(10) },
+            engine: Engine::default(),
             modern: OnceLock::new(),
             session_life: SESSION_LIFE,
         }
@@ -72,6 +74,12 @@ impl Connector {
     /// With another limit for each of connecting and handshake.
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.dialer.deadline = deadline;
+        self
+    }
+
+    /// With another TLS implementation. A server that it does not reach is an error, and never a reason for the other.
+    pub fn with_engine(mut self, engine: Engine) -> Self {
+        self.engine = engine;
         self
     }
 
@@ -96,7 +104,8 @@ impl Connector {
         alpn: &[&str],
         traffic: &Arc<Traffic>,
     ) -> Result<Stream, TlsError> {
-        let (shaken, distrust) = self.meet(bare(host), port, Purpose::Talk { alpn }, traffic).await?;
+        let host = bare(host);
+        let (shaken, distrust) = self.meet(host, port, Purpose::Talk { alpn }, traffic).await?;
         if let Some(reason) = distrust {
             return Err(TlsError::Untrusted {
                 host: host.to_owned(),
@@ -197,11 +206,23 @@ impl Connector {
     ) -> Result<Shaken, TlsError> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsError::BadHost { host: host.to_owned() })?;
         let judge = self.judge()?;
-        let modern = self.modern.get_or_init(|| Modern::new(judge.clone(), self.session_life));
-        let tcp = Counted::new(self.dialer.dial(host, port).await?, traffic.clone());
-        let handshake = modern.handshake((host, port), &name, purpose, tcp);
+        let dialed = async || Ok(Counted::new(self.dialer.dial(host, port).await?, traffic.clone()));
+        let limit = self.dialer.deadline;
         let late = |_| self.dialer.timed_out(host, port, "TLS handshake");
-        timeout(self.dialer.deadline, handshake).await.map_err(late)?
+        match self.engine {
+            Engine::Modern => {
+                let modern = self.modern.get_or_init(|| Modern::new(judge.clone(), self.session_life));
+                let handshake = modern.handshake((host, port), &name, purpose, dialed().await?);
+                timeout(limit, handshake).await.map_err(late)?
+            }
+            #[cfg(feature = "legacy-tls")]
+            Engine::Legacy => {
+                let handshake = super::legacy::handshake(judge, &name, purpose, dialed().await?);
+                timeout(limit, handshake).await.map_err(late)?
+            }
+            #[cfg(not(feature = "legacy-tls"))]
+            Engine::Legacy => Err(TlsError::EngineMissing { host: host.to_owned() }),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use tethercert::service::SignIn;
 pub type Kind = fn(&Event) -> bool;
 
 /// The answers, and what was asked.
-pub struct Answers {
+pub struct Answers<'a> {
     pub login: String,
     pub password: SecretString,
     pub pin: Option<(String, SecretString)>,
@@ -26,9 +26,14 @@ pub struct Answers {
     pub stop_at: Option<(Kind, Option<Stop>)>,
     /// Tells that a step has ended.
     pub reached: Option<(Stage, Stop)>,
+    /// What else happens in the world when an event comes.
+    pub hook: Option<Hook<'a>>,
 }
 
-impl Answers {
+/// See [`Answers::hook`].
+pub type Hook<'a> = Box<dyn FnMut(&Event) + Send + 'a>;
+
+impl Answers<'_> {
     /// Yes to the phone, nobody there for the rest.
     pub fn yes(login: String, password: SecretString) -> Self {
         Self {
@@ -44,11 +49,12 @@ impl Answers {
             events: Vec::new(),
             stop_at: None,
             reached: None,
+            hook: None,
         }
     }
 }
 
-impl Operator for Answers {
+impl Operator for Answers<'_> {
     fn event(&mut self, event: Event) {
         if let Some((fits, Some(stop))) = &self.stop_at
             && fits(&event)
@@ -59,6 +65,9 @@ impl Operator for Answers {
             && done.step == *stage
         {
             reached.ask();
+        }
+        if let Some(hook) = &mut self.hook {
+            hook(&event);
         }
         self.events.push(event);
     }

@@ -3,16 +3,19 @@
 pub use crate::answers::Answers;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tethercert::credential::{Fingerprint, SipAddress};
 use tethercert::lab::phone::{Clock, StoredIdentity, StoredKey, VirtualPhone};
 use tethercert::lab::{Lab, LabOptions};
-use tethercert::ledger::Ledger;
+use tethercert::ledger::{self, Filter, Ledger, Unfinished};
 use tethercert::phone::definition::Definitions;
 use tethercert::phone::tether::HostKey;
-use tethercert::phone::{Finder, Parting, Phone, PhoneError};
-use tethercert::provision::{Job, Outcome, ProvisionError, Receipt, Stage, Stop, provision};
+use tethercert::phone::{Finder, Parting, Phone, PhoneError, Remedyable};
+use tethercert::provision::{
+    Jitter, Job, Outcome, ProvisionError, Receipt, Settled, Stage, Stop, provision, resume, settle,
+};
 use tethercert::service::SignInWay;
-use tethercert::service::ocauth::{OcAuth, PinProfile, Pool, RefusedCredentials, Settings};
+use tethercert::service::ocauth::{OcAuth, Pool, Profile, RefusedCredentials, Settings};
 use tethercert::tls::{Resolve, Trust};
 use tethercert::usb::Usb;
 
@@ -83,10 +86,14 @@ impl Bench {
             parting: Parting::Leave,
             slot: PORT.into(),
             lab: true,
+            publish_tries: 1,
+            publish_wait: Duration::ZERO,
+            jitter: Jitter::seeded(1),
+            terms: None,
         }
     }
 
-    pub fn answers(&self) -> Answers {
+    pub fn answers(&self) -> Answers<'static> {
         let user = &self.lab.web().users()[0];
         Answers::yes(user.login.clone(), user.password.clone())
     }
@@ -98,11 +105,11 @@ impl Bench {
     }
 
     /// The job as a technician runs it, to its end.
-    pub async fn run(&self, job: &Job, answers: &mut Answers) -> Outcome {
+    pub async fn run(&self, job: &Job, answers: &mut Answers<'_>) -> Outcome {
         self.run_with(job, answers, &mut self.pool.enrolment()).await
     }
 
-    pub async fn run_with(&self, job: &Job, answers: &mut Answers, service: &mut OcAuth) -> Outcome {
+    pub async fn run_with(&self, job: &Job, answers: &mut Answers<'_>, service: &mut OcAuth) -> Outcome {
         let stop = Stop::default();
         if let Some((_, waiting)) = &mut answers.stop_at {
             *waiting = Some(stop.clone());
@@ -116,6 +123,56 @@ impl Bench {
                 steps: Vec::new(),
             }),
         }
+    }
+
+    /// Writes down how a job ended, as the command line does.
+    pub async fn write_end(&self, outcome: &Outcome) {
+        let (job, outcome, exit_code) = match outcome {
+            Outcome::Done(receipt) => (Some(receipt.job), ledger::Outcome::Done, 0),
+            Outcome::NotDone(failure) => {
+                let exit = if failure.error.remedyable() == Remedyable::Temporary { 7 } else { 1 };
+                (failure.job, ledger::Outcome::NotDone, exit)
+            }
+            Outcome::Unknown(failure) => (failure.job, ledger::Outcome::Unknown, 5),
+            Outcome::Planned(plan) => (plan.job, ledger::Outcome::NotDone, 0),
+        };
+        let end = ledger::Event::JobEnded { outcome, exit_code, message: String::new(), next_step: None };
+        self.ledger.append(job, &end).await.unwrap();
+    }
+
+    /// The jobs that are left, oldest first, brought to their ends on the first phone.
+    pub async fn resume(&self) -> Vec<Resumed> {
+        let mut ends = Vec::new();
+        for unfinished in self.ledger.unfinished().await.unwrap() {
+            ends.push(self.resume_one(&unfinished, &mut self.answers()).await);
+        }
+        ends
+    }
+
+    /// One of them.
+    pub async fn resume_one(&self, unfinished: &Unfinished, answers: &mut Answers<'_>) -> Resumed {
+        if let Some(settled) = settle(unfinished, &self.ledger).await.unwrap() {
+            let end = ledger::Event::JobEnded {
+                outcome: settled.outcome,
+                exit_code: 1,
+                message: String::new(),
+                next_step: None,
+            };
+            self.ledger.append(Some(unfinished.job.job), &end).await.unwrap();
+            return Resumed::Settled(settled);
+        }
+        let (stop, mut phone, mut service) = (Stop::default(), self.open().await.unwrap(), self.pool.enrolment());
+        let job = Job { user: unfinished.job.user.clone(), replace: true, ..self.job() };
+        let outcome = resume(&job, unfinished, phone.driver(), &mut service, &self.ledger, answers, &stop).await;
+        self.write_end(&outcome).await;
+        Resumed::Ran(outcome)
+    }
+
+    /// Every event of one kind, in words.
+    pub async fn written(&self, kind: &str) -> Vec<serde_json::Value> {
+        let records = self.ledger.events(Filter::default()).await.unwrap();
+        let values = records.iter().map(|record| serde_json::to_value(record).unwrap());
+        values.filter(|value| value["kind"] == kind).map(|value| value["body"].clone()).collect()
     }
 
     /// Runs a plain job that has to end well.
@@ -145,6 +202,15 @@ impl Bench {
     }
 }
 
+/// How an unfinished job ended.
+#[derive(Debug)]
+pub enum Resumed {
+    /// By the ledger alone.
+    Settled(Settled),
+    /// With its phone.
+    Ran(Outcome),
+}
+
 pub fn finder(lab: &Lab, key: HostKey) -> Finder {
     Finder {
         usb: Usb::usbip(lab.usbip().to_string().parse().unwrap()),
@@ -160,7 +226,7 @@ pub fn pool_settings(lab: &Lab) -> Settings {
     let address: SocketAddr = lab.web().address();
     Settings {
         resolve: vec![Resolve { host: HOST.into(), port: address.port(), address }],
-        pin_profile: PinProfile::Lab,
+        profile: Some(Profile::lab()),
         refused: RefusedCredentials::new(),
         ..Settings::new(lab.web().certprov_url(HOST), trust)
     }

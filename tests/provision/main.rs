@@ -3,6 +3,10 @@
 mod answers;
 mod bench;
 mod cuts;
+mod http_cuts;
 mod promises;
+mod renewing;
 mod resuming;
+mod store;
 mod trust;
+mod unfinished;

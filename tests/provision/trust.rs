@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tethercert::credential::Certificate;
 use tethercert::ledger::{self, Filter};
 use tethercert::provision::{Event, ServerJudgement, Stage, Standing};
-use tethercert::service::ocauth::{Pool, RootChainsProfile, RootDownload};
+use tethercert::service::ocauth::Pool;
 use tethercert::tls::{Proxy, Resolve};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -99,7 +99,7 @@ async fn bench(registrar: SocketAddr, roots: &[&[u8]]) -> Bench {
     bench
 }
 
-fn judgements(answers: &Answers) -> Vec<&ServerJudgement> {
+fn judgements<'a>(answers: &'a Answers<'_>) -> Vec<&'a ServerJudgement> {
     let judgements = answers.events.iter().filter_map(|event| match event {
         Event::Server(judgement) => Some(judgement),
         _ => None,
@@ -107,7 +107,7 @@ fn judgements(answers: &Answers) -> Vec<&ServerJudgement> {
     judgements.collect()
 }
 
-fn notices(answers: &Answers) -> Vec<&str> {
+fn notices<'a>(answers: &'a Answers<'_>) -> Vec<&'a str> {
     let notices = answers.events.iter().filter_map(|event| match event {
         Event::Notice { text } => Some(text.as_str()),
         _ => None,
@@ -223,8 +223,9 @@ async fn a_download_that_contradicts_is_told_and_nothing_of_it_reaches_the_phone
     tokio::spawn(async move {
         let bag = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bag);
         let body = format!(
-            "<s:Envelope xmlns:s='http://schemas.xmlsoap.org/soap/envelope/'><s:Body><GetRootCertChainsResponse>\
-             <BinarySecurityToken>{bag}</BinarySecurityToken></GetRootCertChainsResponse></s:Body></s:Envelope>"
+            "<s:Envelope xmlns:s='http://schemas.xmlsoap.org/soap/envelope/'><s:Body><GetRootCertChainsResponse \
+             xmlns='http://schemas.microsoft.com/OCS/AuthWebServices/'><BinarySecurityToken xmlns='http://docs.oasis-open.org/\
+             wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd'>{bag}</BinarySecurityToken></GetRootCertChainsResponse></s:Body></s:Envelope>"
         );
         let (mut stream, _) = listener.accept().await.unwrap();
         let _ = stream.read(&mut [0; 4096]).await;
@@ -235,7 +236,6 @@ async fn a_download_that_contradicts_is_told_and_nothing_of_it_reaches_the_phone
     let mut settings = pool_settings(&bench.lab);
     settings.resolve.push(Resolve { host: HOST.into(), port: 80, address: http });
     settings.proxy = Proxy::Straight;
-    settings.root_download = RootDownload { profile: Some(RootChainsProfile::lab()), ..RootDownload::default() };
     bench.pool = Pool::new(settings).unwrap();
     let mut answers = bench.answers();
     let receipt = done(bench.run(&bench.job(), &mut answers).await);

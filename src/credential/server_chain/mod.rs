@@ -138,11 +138,16 @@ impl ServerChain {
         walk::paths(server, &candidates, roots).iter().find_map(|way| way.anchor().cloned())
     }
 
-    /// The topmost certificate of what the server sends, its own where it sends no issuer.
-    pub fn top_presented(&self) -> Option<Certificate> {
-        let (server, above) = self.presented.split_first()?;
-        let ways = walk::paths(server, above, &[]);
-        ways.iter().max_by_key(|way| way.chain.len()).map(|way| way.top().clone())
+    /// The topmost certificates of what the server sends, one for each way upwards, each once.
+    pub fn tops_presented(&self) -> Vec<Certificate> {
+        let Some((server, above)) = self.presented.split_first() else { return Vec::new() };
+        let mut tops: Vec<Certificate> = Vec::new();
+        for way in walk::paths(server, above, &[]) {
+            if !tops.contains(way.top()) {
+                tops.push(way.top().clone());
+            }
+        }
+        tops
     }
 
     /// Which of the names the certificate lacks, by webpki's rules; no name at all is good for no phone.

@@ -78,8 +78,8 @@ pub(super) struct Peer {
     pub(super) consented: bool,
     /// Consent was given in this very session, not remembered and not unneeded.
     pub(super) agreed_here: bool,
-    /// One handshake signature a consent.
-    pub(super) may_sign_handshake: bool,
+    /// One signature for a sign-in a consent: of a handshake or of a ticket request.
+    pub(super) may_sign: bool,
 }
 
 enum Link {
@@ -329,7 +329,7 @@ fn open(inside: &Inside, mut noise: HandshakeState, body: &[u8]) -> Result<(Tran
         code_shown: false,
         consented: host_known || inside.material.consent == super::Consent::None,
         agreed_here: false,
-        may_sign_handshake: false,
+        may_sign: false,
     };
     Ok((transport, peer, body))
 }

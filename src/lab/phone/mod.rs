@@ -16,7 +16,7 @@ mod transcript;
 pub use descriptors::{INTERFACE_GUID, WINDOWS_VENDOR_CODE, tether_descriptors, windows_descriptor_set};
 pub use flash::{Memory, Pending, StoredIdentity, StoredKey};
 #[cfg(test)]
-pub(crate) use operations::pkcs10;
+pub(crate) use operations::{Hash, pkcs10, signed_info, timestamp};
 
 use crate::credential::{Fingerprint, KeyKind};
 use crate::phone::tether::binding::ShortCode;
@@ -109,7 +109,8 @@ impl PhoneMaterial {
                 | capability::CLOCK
                 | capability::RESTART
                 | capability::LOG
-                | capability::HANDSHAKE,
+                | capability::HANDSHAKE
+                | capability::ENDORSE,
             key_kinds: vec![KeyKind::Rsa2048, KeyKind::Rsa3072, KeyKind::P256],
             max_certificate_bytes: 8192,
             max_intermediates: 4,
@@ -204,6 +205,8 @@ pub struct Lies {
     pub breaks_its_commitment: bool,
     /// It installs no anchors and says that it did.
     pub drops_anchors: bool,
+    /// It endorses with another key.
+    pub endorses_with_another_key: bool,
     /// It signs its device proof over another session.
     pub replays_device_proof: bool,
     /// Its signing request names somebody else.

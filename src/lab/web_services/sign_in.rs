@@ -47,6 +47,7 @@ impl Service {
             (None, _) => return Some(self.unauthorised()),
             (Some(_), Handshake::Challenged(..)) if strikes(&mut self.faults().ntlm_moved) => {
                 *handshake = Handshake::Idle;
+                entry.server = entry.server.other();
                 return Some(refuse(entry, "moved to another front end", self.unauthorised()));
             }
             (Some(header), _) => match handshake.step(header, &self.rules(&settings, connection)) {
@@ -146,7 +147,7 @@ impl Service {
     }
 
     /// A ticket for a user who has proven to be one.
-    fn ticket(&self, index: usize, call: &Call, entry: &mut Request) -> Answer {
+    pub(super) fn ticket(&self, index: usize, call: &Call, entry: &mut Request) -> Answer {
         let user = &self.users[index];
         entry.user = Some(user.sip.clone());
         if !user.sip_enabled || self.faults().not_sip_enabled.contains(&user.sip) {

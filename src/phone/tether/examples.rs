@@ -6,18 +6,24 @@ use super::frames::{Frame, FrameKind, LinkState, Status};
 use super::messages::*;
 use super::session::{Hello, HostKey, hash_of, noise_builder, read_handshake, seal, unseal, write_handshake};
 use crate::credential::Fingerprint;
-use crate::lab::phone::{PhoneMaterial, StoredKey, pkcs10, tether_descriptors, windows_descriptor_set};
+use crate::lab::phone::{
+    Hash, PhoneMaterial, StoredKey, pkcs10, signed_info, tether_descriptors, timestamp, windows_descriptor_set,
+};
+use crate::service::{EndorsementAlgorithm, EndorsementTerms};
 use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::data::Type;
 use minicbor::decode::Decoder;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509CertificationRequest};
 use zeroize::Zeroizing;
 
 const PAGE: &str = include_str!("../../../docs/tether-protocol.md");
 const EPOCH: u16 = 0x1234;
 const USER: &str = "alice@contoso.example";
+/// Created and expires.
+const ENDORSED: (i64, i64) = (1_780_000_000, 1_780_000_300);
 /// Stands for a certificate.
 const DER: [u8; 5] = [0x30, 3, 2, 1, 5];
 
@@ -55,7 +61,7 @@ fn every_error_number_is_in_the_pages_table_with_its_class() {
         assert_eq!(cells[2], class, "error {number}");
         numbers.push(number);
     }
-    let ranges = [1..=7, 16..=19, 32..=37, 48..=59, 64..=65];
+    let ranges = [1..=7, 16..=19, 32..=37, 48..=59, 64..=66];
     assert_eq!(numbers, ranges.into_iter().flatten().collect::<Vec<u16>>());
 }
 
@@ -87,6 +93,7 @@ fn examples() -> Blocks {
     usb(&mut blocks);
     session(&mut blocks);
     answers(&mut blocks);
+    endorsement(&mut blocks);
     for (name, operation) in operations() {
         cbor(&mut blocks, &format!("request-{name}"), &encode_request(&[operation]));
     }
@@ -278,6 +285,7 @@ fn full_state() -> State {
             not_before: 1_767_225_600,
             not_after: 1_782_864_000,
             intermediates: vec![[0xbb; 32].into()],
+            key: Some(1),
         }),
         pending: Some(PendingMap {
             id: std::array::from_fn(|at| at as u8).into(),
@@ -312,6 +320,26 @@ fn certification_request_info() -> Vec<u8> {
     request.certification_request_info.raw.to_vec()
 }
 
+/// The texts as the lab's phone writes them; the host writes the same.
+fn endorsement(blocks: &mut Blocks) {
+    let (created, expires) = ENDORSED;
+    let written = timestamp(created, expires).unwrap();
+    blocks.insert("text endorsed-timestamp".into(), format!("{written}\n"));
+    let hashes = [
+        ("sha256", Hash::Sha256, EndorsementAlgorithm::RsaSha256),
+        ("sha1", Hash::Sha1, EndorsementAlgorithm::RsaSha1),
+    ];
+    for (name, hash, algorithm) in hashes {
+        let [created, expires] = [created, expires].map(|time| OffsetDateTime::from_unix_timestamp(time).unwrap());
+        let terms = EndorsementTerms { created, expires, algorithm };
+        let text = signed_info(&written, hash);
+        assert_eq!((&terms.timestamp(), &terms.signed_info()), (&written, &text));
+        blocks.insert(format!("text endorsed-signed-info-{name}"), format!("{text}\n"));
+    }
+    let endorsed = EndorsedMap { fingerprint: [0x88; 32].into(), signature: vec![1, 2, 3, 4].into() };
+    cbor(blocks, "endorse-answer", &encode_answer(&[Outcome::done(&endorsed)]));
+}
+
 fn operations() -> Vec<(&'static str, Operation)> {
     let id: ByteArray<16> = std::array::from_fn(|at| at as u8).into();
     let certificate = ByteVec::from(DER.to_vec());
@@ -338,6 +366,8 @@ fn operations() -> Vec<(&'static str, Operation)> {
         ("commit", Operation::Commit { id }),
         ("abort", Operation::Abort { id }),
         ("prove", Operation::Prove { nonce: [0x77; 32].into() }),
+        ("endorse-sha256", Operation::Endorse { created: ENDORSED.0, expires: ENDORSED.1, hash: 0 }),
+        ("endorse-sha1", Operation::Endorse { created: ENDORSED.0, expires: ENDORSED.1, hash: 1 }),
         ("leave", Operation::Leave {}),
     ]
 }

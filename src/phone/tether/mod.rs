@@ -2,6 +2,7 @@
 //! [`session`] and [`binding`] the cryptography, `exchange` one message and its answer, this file the [`Driver`].
 
 pub mod binding;
+mod endorsing;
 #[cfg(test)]
 mod examples;
 mod exchange;
@@ -16,8 +17,8 @@ mod tests;
 pub use session::{HostKey, HostKeyError};
 
 use super::{
-    Consent, Driver, Identified, LogLine, Parting, PhoneError, PhoneState, Possession, Preparation, Prepared,
-    ServerTrust, ShortCode, Step, Traffic, TransactionId,
+    Consent, Driver, Endorsed, Endorsing, Identified, LogLine, Parting, PhoneError, PhoneState, Possession,
+    Preparation, Prepared, ServerTrust, ShortCode, Step, Traffic, TransactionId,
 };
 use crate::credential::{Certificate, Expected, Fingerprint, KeyKind, SigningRequest};
 use crate::usb::Link;
@@ -334,6 +335,10 @@ impl Driver for Tether {
             return Err(PhoneError::Protocol { during: Step::Commit, what });
         }
         Ok(())
+    }
+
+    async fn endorse(&mut self, endorsing: &Endorsing) -> Result<Endorsed, PhoneError> {
+        self.have_endorsed(endorsing).await
     }
 
     async fn prove(&mut self, leaf: &Certificate) -> Result<(Possession, PhoneState), PhoneError> {

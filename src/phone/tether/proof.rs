@@ -105,6 +105,15 @@ pub(super) fn verifies(spki: &[u8], algorithm: u8, message: &[u8], signature: &[
         ECDSA_SHA256 => &ECDSA_P256_SHA256_ASN1,
         _ => return false,
     };
+    verifies_by(algorithm, spki, message, signature)
+}
+
+pub(super) fn verifies_by(
+    algorithm: &'static dyn VerificationAlgorithm,
+    spki: &[u8],
+    message: &[u8],
+    signature: &[u8],
+) -> bool {
     let Ok((_, spki)) = SubjectPublicKeyInfo::from_der(spki) else { return false };
     UnparsedPublicKey::new(algorithm, &spki.subject_public_key.data).verify(message, signature).is_ok()
 }

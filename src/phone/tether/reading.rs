@@ -54,6 +54,7 @@ pub(super) fn identity(map: &IdentityMap) -> Result<Identity, PhoneError> {
             restart: has(capability::RESTART),
             log: has(capability::LOG),
             handshake: has(capability::HANDSHAKE),
+            endorses: has(capability::ENDORSE),
         },
         key_kinds: map.key_kinds.iter().filter_map(|number| kind(*number)).collect(),
         limits: Limits {
@@ -74,6 +75,7 @@ pub(super) fn state(state: State, anchors: Vec<AnchorMap>) -> Result<PhoneState,
             not_before: time(identity.not_before)?,
             not_after: time(identity.not_after)?,
             intermediates: identity.intermediates.iter().map(|f| Fingerprint::from_bytes(**f)).collect(),
+            key: identity.key.and_then(kind),
         })
     });
     Ok(PhoneState {

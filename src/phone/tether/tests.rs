@@ -1,6 +1,7 @@
 //! The driver against the lab's phone, over true USB transfers on loopback.
 
 mod details;
+mod endorsing;
 
 use super::messages::{self, Operation, code};
 use super::*;

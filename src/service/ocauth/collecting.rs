@@ -1,7 +1,8 @@
 //! Collecting the chains of every server that a phone has to trust. No credential is sent, and nothing here fails: what
 //! cannot be had is a finding.
 
-use super::root_chains::{self, RootChainsProfile};
+use super::profile::Profile;
+use super::root_chains;
 use super::{Pool, Settings};
 use crate::credential::Thumbprint;
 use crate::service::server_trust::{Compared, Download, RootChains, ServerFound};
@@ -14,11 +15,10 @@ use url::Url;
 /// How long certificates are believed to stay; a station runs for days.
 const LIFE: Duration = Duration::from_secs(60 * 60);
 
-/// What the operator says about the service's root-chain download.
+/// What the operator says about the service's root-chain download. Nothing is asked without a profile: its message is not
+/// public.
 #[derive(Debug, Clone, Default)]
 pub struct RootDownload {
-    /// What the operation is called. Without it nothing is asked: its message is not public.
-    pub profile: Option<RootChainsProfile>,
     /// Where it is, where that is not port 80 of the Web Services.
     pub url: Option<Url>,
     /// The root's thumbprint, as the operator has it by another way.
@@ -34,6 +34,10 @@ pub struct Collected {
     pub also: Vec<ServerFound>,
     /// The service's own download.
     pub download: Download,
+    /// What the operator's thumbprint says about the root of the Web Services' chain.
+    pub named_root: Compared,
+    /// Intermediates that the operator gave, DER.
+    pub given: Vec<Vec<u8>>,
 }
 
 impl Collected {
@@ -47,8 +51,10 @@ impl Collected {
 pub(super) struct Collecting {
     also: Vec<(String, u16)>,
     download: RootDownload,
+    profile: Option<Profile>,
     resolve: Vec<Resolve>,
     proxy: Proxy,
+    given: Vec<Vec<u8>>,
     known: Mutex<Option<(Instant, Vec<ServerFound>, Download)>>,
 }
 
@@ -57,8 +63,10 @@ impl Collecting {
         Self {
             also: settings.also_servers.clone(),
             download: settings.root_download.clone(),
+            profile: settings.profile.clone(),
             resolve: settings.resolve.clone(),
             proxy: settings.proxy.clone(),
+            given: settings.trust.intermediates().iter().map(|it| it.to_vec()).collect(),
             known: Mutex::new(None),
         }
     }
@@ -84,12 +92,15 @@ impl Collecting {
         (also, download)
     }
 
+    /// What the operator's thumbprint says about the root of the Web Services' chain.
+    pub(super) fn named_root(&self, web: &ServerFound) -> Compared {
+        Compared::chain_with_thumbprint(web, self.download.thumbprint.as_ref())
+    }
+
     async fn download(&self, web: &ServerFound, certprov: &Url) -> Download {
-        let address = || self.download.url.clone().or_else(|| root_chains::usual_address(certprov));
-        let Some((profile, url)) = self.download.profile.as_ref().and_then(|profile| Some((profile, address()?)))
-        else {
-            return Download::NotAsked;
-        };
+        let Some(profile) = self.profile.as_ref().and_then(Profile::root_chains) else { return Download::NotAsked };
+        let usual = || root_chains::usual_address(certprov, profile);
+        let Some(url) = self.download.url.clone().or_else(usual) else { return Download::NotAsked };
         match root_chains::download(&url, profile, &self.resolve, &self.proxy).await {
             Ok(bag) => Download::Got(Box::new(RootChains {
                 https: Compared::with_https(&bag, web),
@@ -110,7 +121,8 @@ impl Pool {
         let (host, port) = (self.host(), url.port_or_known_default().unwrap_or(443));
         let web = handshake(&self.connector(), host, port).await;
         let (also, download) = self.collecting().beside(&web, url, &self.connector()).await;
-        Collected { web, also, download }
+        let (named_root, given) = (self.collecting().named_root(&web), self.collecting().given.clone());
+        Collected { web, also, download, named_root, given }
     }
 }
 

@@ -14,6 +14,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+const WSSE: &str = super::names::WSSE;
 const HOST: &str = "web.contoso.example";
 static PKI: LazyLock<Arc<Pki>> = LazyLock::new(|| Arc::new(Pki::new(&Keys::recycled())));
 /// A CA that nobody here trusts.
@@ -76,7 +77,7 @@ async fn plain(status: u16, body: String) -> (SocketAddr, Arc<Mutex<Vec<String>>
 fn answer(bags: &[&[&[u8]]]) -> String {
     let token = |bag: &&[&[u8]]| {
         let bag = base64::engine::general_purpose::STANDARD.encode(certificates_only_pkcs7(bag));
-        format!("<wsse:BinarySecurityToken xmlns:wsse='x'>\r\n {bag}\r\n</wsse:BinarySecurityToken>")
+        format!("<wsse:BinarySecurityToken xmlns:wsse='{WSSE}'>\r\n {bag}\r\n</wsse:BinarySecurityToken>")
     };
     let tokens: String = bags.iter().map(token).collect();
     format!(
@@ -86,7 +87,8 @@ fn answer(bags: &[&[&[u8]]]) -> String {
 }
 
 fn with_download(mut settings: Settings, http: SocketAddr, thumbprint: Option<Thumbprint>) -> Pool {
-    settings.root_download = RootDownload { profile: Some(RootChainsProfile::lab()), url: None, thumbprint };
+    settings.profile = Some(Profile::lab());
+    settings.root_download = RootDownload { url: None, thumbprint };
     settings.resolve.push(Resolve { host: HOST.into(), port: 80, address: http });
     Pool::new(settings).unwrap()
 }
@@ -174,7 +176,10 @@ async fn a_download_that_cannot_be_had_says_why() {
         (200, answer(&[&many]), "the answer cannot be read"),
         (
             200,
-            answer(&[]).replace("></Get", "><BinarySecurityToken>AAAA</BinarySecurityToken></Get"),
+            answer(&[]).replace(
+                "></Get",
+                &format!("><B:BinarySecurityToken xmlns:B='{WSSE}'>AAAA</B:BinarySecurityToken></Get"),
+            ),
             "the answer cannot",
         ),
         (200, " ".repeat(2 << 20), "the answer is longer than 1024 KiB"),
@@ -230,11 +235,12 @@ fn a_bag_is_sorted_by_what_its_certificates_are() {
 proptest::proptest! {
     #[test]
     fn any_answer_is_read_or_refused(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400), at in 0usize..600) {
-        let profile = RootChainsProfile::lab();
-        let _ = root_chains::read(&bytes, &profile);
+        let profile = Profile::lab();
+        let profile = profile.root_chains().unwrap();
+        let _ = root_chains::read(&bytes, profile);
         let mut message = answer(&[&[&[0x30, 0]]]).into_bytes();
         let at = at.min(message.len());
         message.splice(at..at, bytes.iter().copied());
-        let _ = root_chains::read(&message, &profile);
+        let _ = root_chains::read(&message, profile);
     }
 }

@@ -4,6 +4,7 @@
 //! purpose); that the answer is PKCS#7 is confirmed ([MS-OCAUTHWS] 1.5). Operation and elements are not public: LAB, and
 //! data, so that a capture changes a profile and no logic.
 
+use super::profile::RootChainsProfile;
 use super::xml::{self, BadMessage, MAX_MESSAGE};
 use crate::service::server_trust::Bag;
 use crate::tls::{Proxy, Resolve, pkcs7};
@@ -19,44 +20,6 @@ const MOST_TOKENS: usize = 16;
 const MOST_CERTIFICATES: usize = 64;
 /// Longest text of one token, characters of base64.
 const LONGEST_TOKEN: usize = 512 << 10;
-
-/// What the operation is called on the wire.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RootChainsProfile {
-    /// The SOAPAction.
-    pub action: String,
-    /// The operation's element, and the namespace of it and of its answer.
-    pub operation: String,
-    /// The namespace.
-    pub namespace: String,
-    /// The answer's element.
-    pub response: String,
-    /// The element that holds one PKCS#7.
-    pub token: String,
-}
-
-impl RootChainsProfile {
-    /// LAB: named by analogy with GetAndPublishCert. Never for a real pool unless its operator says so.
-    pub fn lab() -> Self {
-        Self {
-            action: format!("{}GetRootCertChains", super::names::CERTPROV),
-            operation: "GetRootCertChains".to_owned(),
-            namespace: super::names::CERTPROV.to_owned(),
-            response: "GetRootCertChainsResponse".to_owned(),
-            token: "BinarySecurityToken".to_owned(),
-        }
-    }
-
-    fn request(&self) -> Result<String, BadMessage> {
-        let bad = |_| BadMessage::BadValue { what: "profile", problem: "it holds a control character".to_owned() };
-        let (operation, namespace) =
-            (xml::escape(&self.operation).map_err(bad)?, xml::escape(&self.namespace).map_err(bad)?);
-        Ok(format!(
-            r#"<soap:Envelope xmlns:soap="{}"><soap:Body><{operation} xmlns="{namespace}"/></soap:Body></soap:Envelope>"#,
-            super::names::SOAP
-        ))
-    }
-}
 
 /// Why the root chains could not be had. None of it stops a job: the download only helps.
 #[derive(Debug, thiserror::Error)]
@@ -95,11 +58,12 @@ impl DownloadError {
     }
 }
 
-/// Where a phone finds the download: port 80 of the same host and path (confirmed for the path, inferred for the purpose).
-pub(super) fn usual_address(certprov: &Url) -> Option<Url> {
+/// Where a phone finds the download: port 80 of the same host (its address is confirmed, its purpose inferred).
+pub(super) fn usual_address(certprov: &Url, profile: &RootChainsProfile) -> Option<Url> {
     let mut url = certprov.clone();
     url.set_port(None).ok()?;
     url.set_scheme("http").ok()?;
+    url.set_path(&profile.path);
     Some(url)
 }
 
@@ -124,14 +88,20 @@ pub(super) async fn download(
         Proxy::Straight => client.no_proxy(),
         Proxy::Through(proxy) => client.proxy(reqwest::Proxy::all(proxy.clone()).map_err(DownloadError::Unanswered)?),
     };
-    let request = profile.request().map_err(DownloadError::Bad)?;
+    // The profile's names were checked to be names.
+    let request = format!(
+        r#"<soap:Envelope xmlns:soap="{}"><soap:Body><{} xmlns="{}"/></soap:Body></soap:Envelope>"#,
+        super::names::SOAP,
+        profile.request,
+        profile.namespace
+    );
     let unanswered = |error: reqwest::Error| DownloadError::Unanswered(error.without_url());
     let mut answer = client
         .build()
         .map_err(unanswered)?
         .post(target)
         .header("Content-Type", "text/xml; charset=utf-8")
-        .header("SOAPAction", format!("\"{}\"", profile.action))
+        .header("SOAPAction", format!("\"{}\"", profile.soap_action))
         .body(request)
         .send()
         .await
@@ -145,7 +115,7 @@ pub(super) async fn download(
     }
     let status = answer.status().as_u16();
     if status != 200 {
-        let reason = super::diagnostics::from_body(&body, status).map(|diagnosis| diagnosis.reason);
+        let reason = std::str::from_utf8(&body).ok().and_then(super::diagnostics::reason_of);
         return Err(DownloadError::Refused { status, reason: reason.filter(|reason| !reason.is_empty()) });
     }
     read(&body, profile).map_err(DownloadError::Bad)
@@ -153,7 +123,8 @@ pub(super) async fn download(
 
 /// Takes every certificate from every token.
 pub(super) fn read(message: &[u8], profile: &RootChainsProfile) -> Result<Bag, BadMessage> {
-    let document = xml::parse(xml::text_of(message)?)?;
+    let message = xml::text_of(message, None)?;
+    let document = xml::parse(&message)?;
     let body = xml::body(&document)?;
     let response =
         xml::child(body, &profile.response).ok_or(BadMessage::Missing("answer to the root-chain download"))?;

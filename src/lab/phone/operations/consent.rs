@@ -81,7 +81,7 @@ pub(super) fn consent(inside: &mut Inside, peer: &mut Peer, given: Option<String
     save(inside, &memory)?;
     peer.consented = true;
     peer.agreed_here = true;
-    peer.may_sign_handshake = true;
+    peer.may_sign = true;
     let line = format!("host {} may set up this phone", peer.host_label);
     inside.write_log(line);
     nothing()

@@ -1,15 +1,19 @@
 //! What the phone does when it is asked (docs/tether-protocol.md, sections 6 and 7).
 
 mod consent;
+mod endorsing;
 mod reading;
 mod signing;
 mod transaction;
 
+#[cfg(test)]
+pub(crate) use endorsing::{Hash, signed_info, timestamp};
 pub(super) use reading::{device_proof, identity};
 #[cfg(test)]
 pub(crate) use transaction::pkcs10;
 
 use consent::*;
+use endorsing::*;
 use reading::*;
 use signing::*;
 use transaction::*;
@@ -20,9 +24,9 @@ use super::{Consent, Inside, VirtualPhone, judgement, transcript};
 use crate::credential::{Fingerprint, KeyKind};
 use crate::phone::tether::binding::{self, ShortCode, Side};
 use crate::phone::tether::messages::{
-    self, AnchorMap, AnchorPage, Committed, CurrentIdentity, DerMap, DeviceProof, ECDSA_SHA256, GOOD, IdentityMap,
-    KeyMade, LogPage, NOT_JUDGED, Nothing, Operation, Outcome, PendingMap, PossessionMap, Problem, RSA_SHA256,
-    Revealed, SignatureMap, State, capability, code,
+    self, AnchorMap, AnchorPage, Committed, CurrentIdentity, DerMap, DeviceProof, ECDSA_SHA256, EndorsedMap, GOOD,
+    IdentityMap, KeyMade, LogPage, NOT_JUDGED, Nothing, Operation, Outcome, PendingMap, PossessionMap, Problem,
+    RSA_SHA256, Revealed, SignatureMap, State, capability, code,
 };
 use minicbor::bytes::{ByteArray, ByteVec};
 use rcgen::{
@@ -121,6 +125,7 @@ fn perform_at_once(inside: &mut Inside, peer: &mut Peer, operation: Operation) -
         }
         Operation::Leave {} => nothing(),
         Operation::RemoveIdentity { fingerprint } => remove_identity(inside, peer, &fingerprint),
+        Operation::Endorse { created, expires, hash } => endorse(inside, peer, created, expires, hash),
         Operation::Begin { id, user, replaces } => begin(inside, peer, id, user, replaces),
         Operation::SigningRequest { id, common_name, hash } => signing_request(inside, peer, &id, &common_name, hash),
         Operation::Stage { id, role, fingerprint, certificate } => {

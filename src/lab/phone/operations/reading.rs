@@ -61,6 +61,7 @@ pub(super) fn current_identity(identity: &StoredIdentity) -> Option<CurrentIdent
         not_before: leaf.validity().not_before.timestamp(),
         not_after: leaf.validity().not_after.timestamp(),
         intermediates: identity.intermediates.iter().map(|der| (*Fingerprint::of(der).as_bytes()).into()).collect(),
+        key: Some(identity.key.kind),
     })
 }
 

@@ -29,7 +29,7 @@ pub(super) fn sign_handshake(
 ) -> Result<Vec<u8>, Stop> {
     let mut inside = phone.lock();
     supports(&inside, capability::HANDSHAKE, "handshake signature")?;
-    if !std::mem::take(&mut peer.may_sign_handshake) {
+    if !std::mem::take(&mut peer.may_sign) {
         return refuse(code::CONSENT_NEEDED, "one handshake is signed for each consent");
     }
     let memory = inside.flash.read();

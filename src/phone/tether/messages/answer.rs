@@ -61,6 +61,9 @@ pub struct CurrentIdentity {
     /// SHA-256 of each intermediate installed with it.
     #[n(4)]
     pub intermediates: Vec<ByteArray<32>>,
+    /// Kind of its key as in [`super::IdentityMap::key_kinds`]; a phone with [`super::capability::ENDORSE`] tells it.
+    #[n(5)]
+    pub key: Option<u8>,
 }
 
 /// A transaction that is not finished.
@@ -189,6 +192,18 @@ pub struct PossessionMap {
 pub struct SignatureMap {
     /// The signature for CertificateVerify.
     #[n(0)]
+    pub signature: ByteVec,
+}
+
+/// Answer to [`super::Operation::Endorse`].
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct EndorsedMap {
+    /// Of the certificate whose key signed.
+    #[n(0)]
+    pub fingerprint: ByteArray<32>,
+    /// RSASSA-PKCS1-v1_5 over the `SignedInfo`.
+    #[n(1)]
     pub signature: ByteVec,
 }
 

@@ -32,3 +32,4 @@ pub const NO_SUCH: u16 = 58;
 pub const KEY_FAILED: u16 = 59;
 pub const HANDSHAKE_REFUSED: u16 = 64;
 pub const CLOCK_FIXED: u16 = 65;
+pub const ENDORSEMENT_REFUSED: u16 = 66;

@@ -107,6 +107,8 @@ pub mod capability {
     pub const LOG: u32 = 1 << 7;
     /// Signs a TLS 1.2 client handshake for the sign-in rehearsal.
     pub const HANDSHAKE: u32 = 1 << 8;
+    /// Signs a web ticket request with its identity's key.
+    pub const ENDORSE: u32 = 1 << 9;
 }
 
 /// The factory key's signature over the labelled handshake hash.

@@ -106,6 +106,20 @@ pub enum Operation {
         #[n(0)]
         fingerprint: ByteArray<32>,
     },
+    /// Signs the timestamp of a web ticket request with the identity's key.
+    #[n(15)]
+    #[cbor(map)]
+    Endorse {
+        /// Seconds since 1970-01-01 UTC.
+        #[n(0)]
+        created: i64,
+        /// Seconds since 1970-01-01 UTC.
+        #[n(1)]
+        expires: i64,
+        /// 0 SHA-256, 1 SHA-1.
+        #[n(2)]
+        hash: u64,
+    },
     /// Begins or finds again the transaction `id`.
     #[n(32)]
     #[cbor(map)]
@@ -223,6 +237,7 @@ impl Operation {
             Self::Restart {} => "restart",
             Self::Leave {} => "leave",
             Self::RemoveIdentity { .. } => "remove-identity",
+            Self::Endorse { .. } => "endorse",
             Self::Begin { .. } => "begin",
             Self::MakeKey { .. } => "make-key",
             Self::SigningRequest { .. } => "signing-request",

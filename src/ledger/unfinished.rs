@@ -1,0 +1,194 @@
+//! Which jobs have not come to their end, and how each of them stands by the ledger alone.
+
+use super::error::LedgerError;
+use super::event::Outcome;
+use super::store::{Filter, Ledger};
+use super::view::{JobSummary, Phase, TransactionView};
+use super::{JobNumber, TransactionId};
+
+/// What the exit code of a job says that was stopped, or met something that passes: it can go on.
+const TEMPORARY: i32 = 7;
+
+/// A job that has not come to its end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unfinished {
+    /// The job.
+    pub job: JobSummary,
+    /// The newest transaction that it worked on, or whose fate keeps it from its end.
+    pub transaction: Option<TransactionView>,
+    /// How it stands.
+    pub state: State,
+}
+
+/// How an unfinished job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It was cut short, or runs still, before anything was begun in a phone.
+    NothingBegun,
+    /// The phone has to be asked, and perhaps the service.
+    Open,
+    /// The phone has proved what the job wanted; only its end was not written.
+    Proved,
+    /// The phone has dropped it; only its end was not written.
+    Dropped,
+    /// A later job has brought this phone to its end.
+    Superseded(JobNumber),
+}
+
+impl Ledger {
+    /// The jobs of this station that have not come to their end, oldest first. A job that another process is working on
+    /// at this moment is among them.
+    ///
+    /// # Errors
+    /// As of every reading.
+    pub async fn unfinished(&self) -> Result<Vec<Unfinished>, LedgerError> {
+        let Some(station) = self.own_station().await? else { return Ok(Vec::new()) };
+        let jobs: Vec<JobSummary> = self.jobs().await?.into_iter().filter(|job| job.station == station).collect();
+        let mut unfinished = Vec::new();
+        for job in &jobs {
+            let end = job.end.as_ref().map(|end| end.outcome);
+            if job.dry_run || end == Some(Outcome::Done) {
+                continue;
+            }
+            let transaction = self.transaction_of(job).await?;
+            let finished_later = jobs.iter().rev().find(|later| {
+                later.job > job.job
+                    && later.end.as_ref().is_some_and(|end| end.outcome == Outcome::Done)
+                    && later.phone.is_some()
+                    && later.phone.as_ref().map(|phone| phone.device) == job.phone.as_ref().map(|phone| phone.device)
+            });
+            if let Some(state) = state(job, transaction.as_ref(), finished_later.map(|later| later.job)) {
+                unfinished.push(Unfinished { job: job.clone(), transaction, state });
+            }
+        }
+        Ok(unfinished)
+    }
+
+    async fn transaction_of(&self, job: &JobSummary) -> Result<Option<TransactionView>, LedgerError> {
+        let filter = Filter { station: Some(job.station), job: Some(job.job), ..Filter::default() };
+        let own: Option<TransactionId> =
+            self.events(filter).await?.iter().rev().find_map(|record| record.event.transaction());
+        let unknown = job.end.as_ref().is_some_and(|end| end.outcome == Outcome::Unknown);
+        match (own, &job.phone) {
+            (Some(id), _) => self.transaction(id).await,
+            // It ended unknown for what an earlier job had published.
+            (None, Some(phone)) if unknown => self.newest_publication(phone.device, Some(&job.user)).await,
+            (None, _) => Ok(None),
+        }
+    }
+}
+
+/// How a job that did not end well stands; nothing where nothing is left to do or to say.
+fn state(job: &JobSummary, transaction: Option<&TransactionView>, later: Option<JobNumber>) -> Option<State> {
+    let ended = job.end.as_ref();
+    let phase = transaction.map(|transaction| transaction.phase);
+    match (phase, ended) {
+        (None, None) => Some(State::NothingBegun),
+        (Some(Phase::Proved), None) => Some(State::Proved),
+        (Some(Phase::Aborted), None) => Some(State::Dropped),
+        (None | Some(Phase::Proved | Phase::Aborted), Some(_)) => None,
+        (Some(_), Some(end)) if end.outcome == Outcome::NotDone => {
+            (end.exit_code == TEMPORARY && later.is_none()).then_some(State::Open)
+        }
+        (Some(_), _) => Some(later.map_or(State::Open, State::Superseded)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::event::Event;
+    use super::super::samples::{self, TRANSACTION};
+    use super::*;
+
+    /// A ledger with one job, told up to its n-th event.
+    async fn told_to(events: usize) -> Ledger {
+        let ledger = Ledger::temporary("bench-1").await.unwrap();
+        let job = ledger.begin_job(samples::started()).await.unwrap();
+        for event in &samples::events()[1..events] {
+            ledger.append(Some(job), event).await.unwrap();
+        }
+        ledger
+    }
+
+    async fn states(ledger: &Ledger) -> Vec<State> {
+        ledger.unfinished().await.unwrap().into_iter().map(|job| job.state).collect()
+    }
+
+    fn ended(outcome: Outcome, exit_code: i32) -> Event {
+        Event::JobEnded { outcome, exit_code, message: "…".into(), next_step: None }
+    }
+
+    #[tokio::test]
+    async fn a_job_cut_short_is_unfinished_wherever_it_was_cut() {
+        for (events, state) in [
+            (1, State::NothingBegun),
+            (4, State::NothingBegun),
+            (5, State::Open),
+            (10, State::Open),
+            (15, State::Open),
+            (16, State::Proved),
+            (17, State::Dropped),
+        ] {
+            assert_eq!(states(&told_to(events).await).await, [state], "{events}");
+        }
+        assert_eq!(states(&told_to(18).await).await, [], "it ended done");
+    }
+
+    #[tokio::test]
+    async fn what_ended_unknown_or_may_go_on_later_is_unfinished_until_the_phone_has_proved_it() {
+        for (outcome, exit_code, open) in
+            [(Outcome::Unknown, 5, true), (Outcome::NotDone, 7, true), (Outcome::NotDone, 8, false)]
+        {
+            let ledger = told_to(10).await;
+            let job = Some(JobNumber(1));
+            ledger.append(job, &ended(outcome, exit_code)).await.unwrap();
+            assert_eq!(states(&ledger).await.contains(&State::Open), open, "{outcome:?}");
+
+            let later = ledger.begin_job(samples::started()).await.unwrap();
+            for event in &samples::events()[14..16] {
+                ledger.append(Some(later), event).await.unwrap();
+            }
+            assert_eq!(states(&ledger).await, [State::Proved], "the later job lacks its end, and the first needs none");
+            ledger.append(Some(later), &ended(Outcome::Done, 0)).await.unwrap();
+            assert_eq!(states(&ledger).await, []);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_that_is_resumed_and_cut_short_again_is_unfinished_again() {
+        let ledger = told_to(10).await;
+        let job = Some(JobNumber(1));
+        ledger.append(job, &ended(Outcome::NotDone, 8)).await.unwrap();
+        assert_eq!(states(&ledger).await, []);
+        ledger.append(job, &Event::JobResumed { tool: "0.1.0".into(), slot: None }).await.unwrap();
+        assert_eq!(states(&ledger).await, [State::Open]);
+    }
+
+    #[tokio::test]
+    async fn another_stations_jobs_are_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.sqlite");
+        let (one, two) = (Ledger::open(&path, "bench-1").await.unwrap(), Ledger::open(&path, "bench-2").await.unwrap());
+        one.begin_job(samples::started()).await.unwrap();
+        assert_eq!((states(&one).await.len(), states(&two).await.len()), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn publications_without_an_answer_are_counted_and_a_refusal_answers_only_its_own() {
+        let ledger = told_to(10).await;
+        let view = async || ledger.transaction(TRANSACTION).await.unwrap().unwrap();
+        assert_eq!((view().await.unanswered(), view().await.phase), (1, Phase::PublishIntended));
+        let write = async |event: Event| ledger.append(Some(JobNumber(1)), &event).await.unwrap();
+        let intended = || Event::PublishIntended { transaction: TRANSACTION, publication: samples::publication(1) };
+        let unavailable = || samples::events()[18].clone();
+
+        write(unavailable()).await;
+        assert_eq!((view().await.unanswered(), view().await.phase), (0, Phase::PublishRefused));
+        write(intended()).await;
+        write(Event::PublishUnknown { transaction: TRANSACTION, error: "lost".into() }).await;
+        write(intended()).await;
+        write(unavailable()).await;
+        let after = view().await;
+        assert_eq!((after.unanswered(), after.phase, after.may_be_published()), (1, Phase::PublishUnknown, true));
+    }
+}
