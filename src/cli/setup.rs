@@ -54,9 +54,6 @@ struct PoolArgs {
     /// Further server that phones have to trust; may be repeated
     #[arg(long, help_heading = "Pool", value_name = "HOST:PORT")]
     also_server: Vec<HostAndPort>,
-    /// File with the names of messages that are not public
-    #[arg(long, help_heading = "Pool", value_name = "FILE")]
-    profile: Option<PathBuf>,
     /// How often publishing is tried while the data store is unavailable
     #[arg(long, help_heading = "Pool", value_name = "N")]
     publish_tries: Option<u32>,
@@ -209,11 +206,12 @@ async fn file(args: &PoolArgs, person: Option<&Person<'_>>) -> Result<PoolFile, 
     file.also_servers.clone_from(&args.also_server);
     file.auth = args.auth.and_then(|auth| Some(auth.to_possible_value()?.get_name().to_owned()));
     file.profile = args
+        .at
         .profile
         .as_ref()
         .map(std::path::absolute)
         .transpose()
-        .map_err(|source| PoolsError::Unreadable { path: args.profile.clone().unwrap_or_default(), source })?;
+        .map_err(|source| PoolsError::Unreadable { path: args.at.profile.clone().unwrap_or_default(), source })?;
     file.publish_tries = args.publish_tries;
     file.publish_wait_seconds = args.publish_wait_seconds;
     let Some(person) = person else { return Ok(file) };
