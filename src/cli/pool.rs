@@ -248,8 +248,8 @@ fn show(pool: &NamedPool, screen: &Screen) {
         ("auth", file.auth.clone(), "ntlm"),
         ("login_domain", file.login_domain.clone(), "the login is the user's SIP address"),
         ("profile", file.profile.as_ref().map(|path| path.display().to_string()), "none"),
-        ("publish_tries", file.publish_tries.map(|it| it.to_string()), "as the program has it"),
-        ("publish_wait_seconds", file.publish_wait_seconds.map(|it| it.to_string()), "as the program has it"),
+        ("publish_tries", file.publish_tries.map(|it| it.to_string()), "4"),
+        ("publish_wait_seconds", file.publish_wait_seconds.map(|it| it.to_string()), "30"),
     ];
     for (key, value, default) in rows {
         let text = value.unwrap_or_else(|| format!("{default} (default)"));

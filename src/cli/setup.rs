@@ -5,6 +5,7 @@ use super::bench::{PoolOptions, is_lab_pool, warn_of_old_tls};
 use super::error::CliError;
 use super::exit::Exit;
 use super::job::Auth;
+use super::job::RetryArgs;
 use super::screen::{Screen, Tone};
 use super::settings::{or_environment, pools};
 use super::text::{date, dotted};
@@ -54,12 +55,8 @@ struct PoolArgs {
     /// Further server that phones have to trust; may be repeated
     #[arg(long, help_heading = "Pool", value_name = "HOST:PORT")]
     also_server: Vec<HostAndPort>,
-    /// How often publishing is tried while the data store is unavailable
-    #[arg(long, help_heading = "Pool", value_name = "N")]
-    publish_tries: Option<u32>,
-    /// How long to wait between two tries
-    #[arg(long, help_heading = "Pool", value_name = "SECONDS")]
-    publish_wait_seconds: Option<u64>,
+    #[command(flatten)]
+    retry: RetryArgs,
     /// Do not look at the pool
     #[arg(long, help_heading = "Decisions")]
     offline: bool,
@@ -212,8 +209,8 @@ async fn file(args: &PoolArgs, person: Option<&Person<'_>>) -> Result<PoolFile, 
         .map(std::path::absolute)
         .transpose()
         .map_err(|source| PoolsError::Unreadable { path: args.at.profile.clone().unwrap_or_default(), source })?;
-    file.publish_tries = args.publish_tries;
-    file.publish_wait_seconds = args.publish_wait_seconds;
+    file.publish_tries = args.retry.publish_tries;
+    file.publish_wait_seconds = args.retry.publish_wait;
     let Some(person) = person else { return Ok(file) };
     if file.sip_domains.is_empty() {
         let domains = person.text("SIP domains of its users:", Some(&domain_of(&url))).await?;
