@@ -67,7 +67,8 @@ pub(crate) struct PhoneArgs {
 pub(crate) struct PoolArgs {
     /// Configured pool [env: TETHERCERT_POOL] [default: the one that serves the user's SIP domain, else the only one]
     ///
-    /// `tethercert setup pool` configures one. Options take the place of what its file says, a list as a whole.
+    /// `tethercert setup pool` configures one. Options take the place of what its file says, a list as a whole; an address
+    /// that is given without a name is a pool of its own.
     #[arg(long, help_heading = "Pool", value_name = "NAME")]
     pub(crate) pool: Option<PoolName>,
     #[command(flatten)]
@@ -82,8 +83,7 @@ pub(crate) struct PoolArgs {
 pub(crate) struct PoolOptions {
     /// Certificate provisioning service of the pool [env: TETHERCERT_CERTPROV_URL]
     ///
-    /// Like https://web.contoso.example/CertProv/CertProvisioningService.svc. Without --pool it is a pool of its own, and no
-    /// configured pool is used.
+    /// Like https://web.contoso.example/CertProv/CertProvisioningService.svc.
     #[arg(long, help_heading = "Pool", value_name = "URL")]
     pub(crate) certprov_url: Option<String>,
     /// Registrar that the phone goes by afterwards [env: TETHERCERT_REGISTRAR]

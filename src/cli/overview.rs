@@ -8,7 +8,7 @@ use super::screen::Screen;
 use super::settings::{address_of_environment, pools};
 use super::text::dotted;
 use serde::Serialize;
-use tethercert::pool::{NamedPool, PoolName, PoolsError};
+use tethercert::pool::{NamedPool, Read};
 use tethercert::service::ocauth::{Pool, PoolError};
 use tethercert::usb::UsbError;
 use url::Url;
@@ -44,8 +44,7 @@ pub(crate) async fn run(screen: &Screen) -> Result<Exit, CliError> {
     let configured = pools().and_then(|pools| Ok(pools.all()?));
     let address = address_of_environment().map(|set| Pool::address(&set.value)).transpose();
     let pool_error = say_pools(&configured, &address, screen);
-    let configured: Vec<NamedPool> =
-        configured.unwrap_or_default().into_iter().filter_map(|(_, pool)| pool.ok()).collect();
+    let configured: Vec<NamedPool> = configured.unwrap_or_default().into_iter().filter_map(|it| it.pool.ok()).collect();
     let spoken = found.iter().filter(|phone| phone.spoken().is_some()).count();
     let known = address.as_ref().is_ok_and(Option::is_some) || !configured.is_empty();
     let domain = configured.iter().find_map(|pool| pool.file.sip_domains.first());
@@ -66,7 +65,7 @@ pub(crate) async fn run(screen: &Screen) -> Result<Exit, CliError> {
 
 /// One line a pool; what is wrong with one, if anything is.
 fn say_pools(
-    configured: &Result<Vec<(PoolName, Result<NamedPool, PoolsError>)>, CliError>,
+    configured: &Result<Vec<Read>, CliError>,
     address: &Result<Option<Url>, PoolError>,
     screen: &Screen,
 ) -> Option<String> {
@@ -85,7 +84,7 @@ fn say_pools(
     }
     match configured {
         Ok(pools) => {
-            for (name, pool) in pools {
+            for Read { name, pool } in pools {
                 match pool {
                     Ok(pool) => super::pool::line(pool, screen),
                     Err(error) => say_wrong(format!("{name}: {error}"), &error.next_step()),

@@ -10,7 +10,7 @@ use super::text::{count, dotted};
 use clap::{Args as ClapArgs, Subcommand};
 use serde::Serialize;
 use std::path::PathBuf;
-use tethercert::pool::{NamedPool, PoolFile, PoolName, Pools, Setting};
+use tethercert::pool::{NamedPool, PoolFile, PoolName, Pools, Read, Setting};
 use tethercert::service::capture::{Capture, OperationFound, capture};
 use tethercert::tls::Engine;
 
@@ -187,7 +187,7 @@ fn say_captured(captured: &Capture, folder: &PathBuf, screen: &Screen) {
 
 fn list(pools: &Pools, screen: &Screen) -> Result<Exit, CliError> {
     let mut exit = Exit::Done;
-    for (name, pool) in pools.all()? {
+    for Read { name, pool } in pools.all()? {
         let file = &pools.path(&name);
         let mut said = PoolLine { name: &name, file, settings: None, error: None, next_step: None };
         match &pool {
@@ -248,8 +248,8 @@ fn show(pool: &NamedPool, screen: &Screen) {
         ("auth", file.auth.clone(), "ntlm"),
         ("login_domain", file.login_domain.clone(), "the login is the user's SIP address"),
         ("profile", file.profile.as_ref().map(|path| path.display().to_string()), "none"),
-        ("publish_tries", file.publish_tries.map(|it| it.to_string()), "as the program has it"),
-        ("publish_wait_seconds", file.publish_wait_seconds.map(|it| it.to_string()), "as the program has it"),
+        ("publish_tries", file.publish_tries.map(|it| it.to_string()), "4"),
+        ("publish_wait_seconds", file.publish_wait_seconds.map(|it| it.to_string()), "30"),
     ];
     for (key, value, default) in rows {
         let text = value.unwrap_or_else(|| format!("{default} (default)"));

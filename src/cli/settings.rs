@@ -1,6 +1,6 @@
 //! What reaches a pool, put together from options, environment and the pool's file, each value with its origin.
 
-use super::bench::{PoolArgs, refuse_in_lab};
+use super::bench::{PoolArgs, PoolOptions, refuse_in_lab};
 use super::error::CliError;
 use super::screen::{Screen, Tone};
 use super::text::count;
@@ -96,6 +96,18 @@ pub(crate) fn of_environment<T: FromStr<Err: Display>>(name: &'static str) -> Re
 pub(crate) fn address_of_environment() -> Option<Setting<String>> {
     let text = std::env::var(CERTPROV_URL).ok().filter(|text| !text.is_empty())?;
     Some(Setting::new(text, Origin::Environment(CERTPROV_URL)))
+}
+
+/// The options, each with what the environment says where it was not given.
+pub(crate) fn or_environment(mut at: PoolOptions) -> Result<PoolOptions, CliError> {
+    at.certprov_url = at.certprov_url.or_else(|| Some(address_of_environment()?.value));
+    at.registrar = at.registrar.or(of_environment(REGISTRAR)?.map(|it| it.value));
+    at.tls = at.tls.or(of_environment(TLS)?.map(|it| it.value));
+    at.proxy = at.proxy.or(of_environment(PROXY)?.map(|it| it.value));
+    if at.trust_anchor.is_empty() {
+        at.trust_anchor = anchors_of_environment().map(|it| it.value).unwrap_or_default();
+    }
+    Ok(at)
 }
 
 impl PoolSettings {

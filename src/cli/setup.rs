@@ -5,8 +5,9 @@ use super::bench::{PoolOptions, is_lab_pool, warn_of_old_tls};
 use super::error::CliError;
 use super::exit::Exit;
 use super::job::Auth;
+use super::job::RetryArgs;
 use super::screen::{Screen, Tone};
-use super::settings::pools;
+use super::settings::{or_environment, pools};
 use super::text::{date, dotted};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum as _};
 use serde::Serialize;
@@ -54,12 +55,8 @@ struct PoolArgs {
     /// Further server that phones have to trust; may be repeated
     #[arg(long, help_heading = "Pool", value_name = "HOST:PORT")]
     also_server: Vec<HostAndPort>,
-    /// How often publishing is tried while the data store is unavailable
-    #[arg(long, help_heading = "Pool", value_name = "N")]
-    publish_tries: Option<u32>,
-    /// How long to wait between two tries
-    #[arg(long, help_heading = "Pool", value_name = "SECONDS")]
-    publish_wait_seconds: Option<u64>,
+    #[command(flatten)]
+    retry: RetryArgs,
     /// Do not look at the pool
     #[arg(long, help_heading = "Decisions")]
     offline: bool,
@@ -98,7 +95,8 @@ pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
     }
 }
 
-async fn set_pool_up(args: PoolArgs, screen: &Screen) -> Result<Exit, CliError> {
+async fn set_pool_up(mut args: PoolArgs, screen: &Screen) -> Result<Exit, CliError> {
+    args.at = or_environment(args.at)?;
     let pools = pools()?;
     // Nothing is under way that a signal must not end.
     let stop = Stop::default();
@@ -211,8 +209,8 @@ async fn file(args: &PoolArgs, person: Option<&Person<'_>>) -> Result<PoolFile, 
         .map(std::path::absolute)
         .transpose()
         .map_err(|source| PoolsError::Unreadable { path: args.at.profile.clone().unwrap_or_default(), source })?;
-    file.publish_tries = args.publish_tries;
-    file.publish_wait_seconds = args.publish_wait_seconds;
+    file.publish_tries = args.retry.publish_tries;
+    file.publish_wait_seconds = args.retry.publish_wait;
     let Some(person) = person else { return Ok(file) };
     if file.sip_domains.is_empty() {
         let domains = person.text("SIP domains of its users:", Some(&domain_of(&url))).await?;

@@ -31,6 +31,15 @@ pub struct NamedPool {
     pub anchors: Vec<Certificate>,
 }
 
+/// What came of reading a pool.
+#[derive(Debug)]
+pub struct Read {
+    /// Its name.
+    pub name: PoolName,
+    /// The pool, or why it is of no use.
+    pub pool: Result<NamedPool, PoolsError>,
+}
+
 impl NamedPool {
     /// What the file says under `key`, if it says anything.
     pub fn setting<T>(&self, key: &'static str, value: Option<T>) -> Option<Setting<T>> {
@@ -93,9 +102,9 @@ impl Pools {
     }
 
     /// Every pool, in order, or why it is of no use.
-    pub fn all(&self) -> Result<Vec<(PoolName, Result<NamedPool, PoolsError>)>, PoolsError> {
-        let names = self.names()?;
-        Ok(names.into_iter().map(|name| (name.clone(), self.load(&name))).collect())
+    pub fn all(&self) -> Result<Vec<Read>, PoolsError> {
+        let read = |name| Read { pool: self.load(&name), name };
+        Ok(self.names()?.into_iter().map(read).collect())
     }
 
     /// The pool of this name. Its certificates have to be the ones that were confirmed.
@@ -249,7 +258,7 @@ mod tests {
         let pools = Pools::at(home.path().join("pools"));
         assert_eq!(pools.names().unwrap(), []);
         let root = certificate(Authority::new().root_der());
-        let saved = pools.save(&contoso(), PoolFile::new(URL), &[root.clone()], Replace::Never).unwrap();
+        let saved = pools.save(&contoso(), PoolFile::new(URL), std::slice::from_ref(&root), Replace::Never).unwrap();
         let read = pools.load(&contoso()).unwrap();
         assert_eq!((&read.file, read.anchors[0].der()), (&saved.file, root.der()));
         assert_eq!(pools.names().unwrap(), [contoso()]);
@@ -309,7 +318,7 @@ mod tests {
         std::fs::write(home.path().join("broken.toml"), "password = \"s3cret\"").unwrap();
         std::fs::write(home.path().join("No Name.toml"), "").unwrap();
         let all = pools.all().unwrap();
-        let good: Vec<(&str, bool)> = all.iter().map(|(name, pool)| (name.as_str(), pool.is_ok())).collect();
+        let good: Vec<(&str, bool)> = all.iter().map(|it| (it.name.as_str(), it.pool.is_ok())).collect();
         assert_eq!(good, [("broken", false), ("contoso", true)]);
     }
 }

@@ -16,6 +16,6 @@ pub use anchor::Anchor;
 pub use choice::{Choice, Why, choose};
 pub use error::PoolsError;
 pub use file::PoolFile;
-pub use folder::{NamedPool, Pools, Replace};
+pub use folder::{NamedPool, Pools, Read, Replace};
 pub use origin::{Origin, Setting};
 pub use words::{BadWord, HostAndPort, PoolName, without_password};

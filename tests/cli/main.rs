@@ -1,5 +1,7 @@
 //! What the program says and promises, as the binary in a clean environment.
 
+mod pools;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -93,6 +95,7 @@ fn stable() -> insta::Settings {
         (r"\d+ years", "NN years"),
         (r"[0-9A-F]{4}…[0-9A-F]{2}", "FFFF…FF"),
         (r"\b[0-9a-f]{64}\b", "[sha256]"),
+        (r"\b[0-9A-F]{40}\b", "[sha1]"),
         (r"/[^ ]*/\.tmp\w+", "[tmp]"),
     ] {
         settings.add_filter(pattern, instead);
@@ -158,7 +161,7 @@ fn contains(bytes: &[u8], secret: &str) -> bool {
 #[test]
 fn every_help_page_is_as_it_was_read_over() {
     let tool = Tool::new();
-    let pages: [&[&str]; 11] = [
+    let pages: [&[&str]; 16] = [
         &["--help"],
         &["list", "--help"],
         &["info", "--help"],
@@ -166,6 +169,11 @@ fn every_help_page_is_as_it_was_read_over() {
         &["provision", "--help"],
         &["provision", "-h"],
         &["verify", "--help"],
+        &["setup", "--help"],
+        &["setup", "pool", "--help"],
+        &["pool", "--help"],
+        &["pool", "show", "--help"],
+        &["pool", "capture", "--help"],
         &["ledger", "--help"],
         &["ledger", "show", "--help"],
         &["ledger", "verify", "--help"],

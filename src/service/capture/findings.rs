@@ -23,7 +23,7 @@ pub struct PortFound {
 pub struct OperationFound {
     /// As the WSDL names it.
     pub name: String,
-    /// Its SOAPAction, where a binding says it.
+    /// Its SOAPAction, where a binding or the addressing of its input says it.
     pub action: Option<String>,
 }
 
@@ -106,10 +106,12 @@ impl Findings {
         }
     }
 
-    /// The same operation stands under `portType` and, with its action, under each binding.
+    /// The same operation stands under `portType` and under each binding; either may say its action.
     fn operation(&mut self, node: Node<'_, '_>) {
         let Some(name) = node.attribute("name") else { return };
-        let action = child(node, "operation").and_then(|soap| soap.attribute("soapAction")).map(str::to_owned);
+        let of_binding = child(node, "operation").and_then(|soap| soap.attribute("soapAction"));
+        let of_input = child(node, "input").and_then(|input| input.attributes().find(|it| it.name() == "Action"));
+        let action = of_binding.or(of_input.map(|it| it.value())).map(str::to_owned);
         match self.operations.iter_mut().find(|operation| operation.name == name) {
             Some(known) => known.action = known.action.take().or(action),
             None => keep(&mut self.operations, OperationFound { name: name.to_owned(), action }),
@@ -195,7 +197,7 @@ mod tests {
  <w:types><x:schema><x:import schemaLocation="https://web.contoso.example/a.svc?xsd=xsd0"/>
   <x:complexType name="ErrorInfoType"><x:sequence><x:element name="ErrorId"/></x:sequence><x:attribute name="Source"/></x:complexType>
   <x:element name="ErrorInfo" type="tns:ErrorInfoType"/></x:schema></w:types>
- <w:portType name="I"><w:operation name="GetRootCertChains"/></w:portType>
+ <w:portType name="I"><w:operation name="GetRootCertChains"/><w:operation name="Publish"><w:input u:Action="urn:P"/></w:operation></w:portType>
  <w:binding name="B"><w:operation name="GetRootCertChains"><s:operation soapAction="urn:GetRoot"/></w:operation></w:binding>
  <w:service name="S"><w:port name="CertProvisioningServiceWebTicketProof_SHA1"><s:address location="https://web/x.svc/Proof"/></w:port>
   <w:port name="WebTicketServicePin"><s:address location="https://web/pin"/></w:port></w:service></w:definitions>"#;
@@ -209,6 +211,7 @@ mod tests {
         assert_eq!(found.pin_policy(), Some("WebTicketServicePin_policy"));
         let operation = found.root_chain_operation().unwrap();
         assert_eq!((operation.name.as_str(), operation.action.as_deref()), ("GetRootCertChains", Some("urn:GetRoot")));
+        assert_eq!(found.operations[1].action.as_deref(), Some("urn:P"));
         let types: Vec<_> = found.error_types.iter().map(|it| (it.name.as_str(), it.members.join(" "))).collect();
         let own = ("ErrorInfoType", "ErrorId @Source".to_owned());
         assert_eq!(types, [own, ("ErrorInfo", "of type tns:ErrorInfoType".to_owned())]);

@@ -101,13 +101,13 @@ pub struct NothingCaptured {
     pub asked: usize,
     /// What came of the first.
     #[source]
-    pub first: FetchError,
+    pub first: Box<FetchError>,
 }
 
 impl NothingCaptured {
     /// What the technician does next.
     pub fn next_step(&self) -> &'static str {
-        match &self.first {
+        match &*self.first {
             FetchError::Connection(error) => error.next_step(),
             FetchError::Broken(_) | FetchError::TooLong => "check that the address is the Web Services of a pool",
             FetchError::TimedOut => "check the firewall between this computer and the pool, then repeat",
@@ -116,7 +116,7 @@ impl NothingCaptured {
 
     /// Waiting and repeating may help.
     pub fn is_temporary(&self) -> bool {
-        match &self.first {
+        match &*self.first {
             FetchError::Connection(error) => error.is_temporary(),
             FetchError::TimedOut => true,
             FetchError::Broken(_) | FetchError::TooLong => false,
@@ -172,7 +172,7 @@ impl Capture {
         let asked = self.documents.len();
         let host = self.certprov_url.host_str().unwrap_or_default().to_owned();
         let first = self.documents.drain(..).find_map(|document| document.answer.err());
-        Err(NothingCaptured { host, asked, first: first.expect("documents were asked for, and none came") })
+        Err(NothingCaptured { host, asked, first: Box::new(first.expect("documents were asked for, and none came")) })
     }
 }
 
@@ -287,11 +287,11 @@ impl Collector {
         match link.scheme() {
             _ if !link.username().is_empty() || link.password().is_some() => Err("a login in its address"),
             _ if link.host_str() != from.host_str() => Err("another host"),
+            _ if depth >= DEEPEST => Err("too deep"),
             "https" if same_port && from.scheme() == "https" => Ok(()),
             "http" if link.port_or_known_default() == Some(self.http_port) => Ok(()),
             _ => Err("another port"),
         }
-        .and_then(|()| if depth < DEEPEST { Ok(()) } else { Err("too deep") })
     }
 
     /// Where tickets come from: by the policy of certificate provisioning, else the usual place on the same host.
