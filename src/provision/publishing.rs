@@ -109,7 +109,8 @@ impl<O: Operator> Story<'_, O> {
             self.rolls_on = rolled_on || self.publishing.lost_answers > 0;
             self.write_failure(transaction, &error, again.attempt).await?;
             if let Some(diagnosis) = store_unavailable(&error) {
-                let said = diagnosis.to_string();
+                let number = diagnosis.number.map(|number| format!("{number} ")).unwrap_or_default();
+                let said = format!("{number}{}", diagnosis.reason);
                 let (server, at) = (diagnosis.server.clone(), OffsetDateTime::now_utc());
                 self.publishing.store_unavailable.push(StoreTry { server, at, said });
                 if again.attempt >= self.publishing.of {
