@@ -251,7 +251,7 @@ pub struct JobStarted {
     pub slot: String,
     /// What else it takes to go on with the job. Ledgers of the first version have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub terms: Option<Terms>,
+    pub terms: Option<Box<Terms>>,
 }
 
 /// What it takes to go on with a job, as it was given on the command line. Never a secret.

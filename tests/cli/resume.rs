@@ -110,7 +110,10 @@ fn a_phone_that_is_not_plugged_in_is_named_and_its_job_waits() {
     assert_eq!(ran.code, 3, "{}", ran.whole());
     assert!(ran.stderr.contains("the phone LAB00001 (Acme Desk 2) is not plugged in"), "{}", ran.whole());
     let [outcome] = outcomes(&tool.run(&resume(&other, &["1", "--json"]))).try_into().unwrap();
-    assert_eq!((&outcome["outcome"], &outcome["exit_code"], &outcome["job"]), (&"unknown".into(), &3.into(), &1.into()));
+    assert_eq!(
+        (&outcome["outcome"], &outcome["exit_code"], &outcome["job"]),
+        (&"unknown".into(), &3.into(), &1.into())
+    );
     assert_eq!(tool.run(&[&resume(&lab, &["1"])[..], &alices_password(&lab)].concat()).code, 0);
 }
 
