@@ -18,7 +18,7 @@ use tethercert::phone::tether::HostKey;
 use tethercert::phone::{Finder, Found, PhoneError};
 use tethercert::pool::{HostAndPort, PoolName, without_password};
 use tethercert::provision::Stop;
-use tethercert::service::ocauth::{PinProfile, Pool, Settings};
+use tethercert::service::ocauth::{Pool, Profile, Settings};
 use tethercert::tls::{Engine, Proxy, Resolve};
 use tethercert::usb::{Selector, Usb, UsbError, UsbIpHost};
 use url::{Host, Url};
@@ -105,6 +105,9 @@ pub(crate) struct PoolOptions {
     /// Let this host receive credentials though it is outside the user's SIP domain; may be repeated
     #[arg(long, help_heading = "Pool", value_name = "HOST")]
     pub(crate) allow_host: Vec<String>,
+    /// File with what is not public about the pool: without one no PIN is sent to it
+    #[arg(long, help_heading = "Pool", value_name = "FILE")]
+    pub(crate) profile: Option<PathBuf>,
 }
 
 /// Others can read a command line.
@@ -233,19 +236,32 @@ impl Bench {
             Some(lab) => PoolSettings::in_lab(args, who, Pool::address(&lab.web().certprov_url(LAB_HOST))?)?,
             None => PoolSettings::of(args, who)?,
         };
+        ChosenPool::of(chosen, self.lab.as_ref(), self.lab_phones, args.explain, &self.screen)
+    }
+}
+
+impl ChosenPool {
+    /// The pool that was settled on, if its address is known. Says what has to be said about it; nothing is connected to.
+    pub(crate) fn of(
+        chosen: PoolSettings,
+        embedded: Option<&Lab>,
+        lab_phones: bool,
+        explain: bool,
+        screen: &Screen,
+    ) -> Result<Option<Self>, CliError> {
         let url = chosen.certprov_url.as_ref().map(|url| url.value.clone());
-        let lab = self.lab.is_some() || url.as_ref().is_some_and(|url| is_lab_pool(url, &chosen.resolve.value));
+        let lab = embedded.is_some() || url.as_ref().is_some_and(|url| is_lab_pool(url, &chosen.resolve.value));
         if lab {
-            self.screen.mark_lab();
+            screen.mark_lab();
         }
-        if args.explain {
-            chosen.explain(&self.screen);
+        if explain {
+            chosen.explain(screen);
         }
         let Some(url) = url else { return Ok(None) };
-        self.warn_of_old_tls(&chosen);
+        warn_of_old_tls(chosen.engine.value, &chosen.name(), &chosen.engine.origin.to_string(), screen);
         let mut trust = chosen.trust()?;
         let mut resolve = chosen.resolve.value.clone();
-        if let Some(lab) = &self.lab {
+        if let Some(lab) = embedded {
             let address = lab.web().address();
             trust.add_file(&lab.ready().trust_anchor)?;
             resolve.push(Resolve { host: LAB_HOST.to_owned(), port: address.port(), address });
@@ -257,26 +273,24 @@ impl Bench {
         settings.proxy = chosen.proxy.value.clone();
         let servers = chosen.also_servers.value.iter();
         settings.also_servers = servers.map(|server| (server.host().to_owned(), server.port())).collect();
-        // A PIN goes only where both ends of the wire are a lab's.
-        settings.pin_profile = if lab && self.lab_phones { PinProfile::Lab } else { PinProfile::Unknown };
+        // Without a file a PIN goes only where both ends of the wire are a lab's.
+        settings.profile = match &chosen.profile {
+            Some(file) => Some(Profile::from_file(&file.value)?),
+            None => (lab && lab_phones).then(Profile::lab),
+        };
         let pool = Pool::new(settings)?;
-        Ok(Some(ChosenPool { url: pool.certprov_url().to_string(), pool, lab, settings: chosen }))
-    }
-
-    /// In every output of a command that goes by old TLS, since it protects less.
-    fn warn_of_old_tls(&self, chosen: &PoolSettings) {
-        warn_of_old_tls(chosen.engine.value, &chosen.name(), &chosen.engine.origin.to_string(), &self.screen);
+        Ok(Some(Self { url: pool.certprov_url().to_string(), pool, lab, settings: chosen }))
     }
 }
 
-/// Says aloud that a pool is reached by old TLS, if it is.
+/// Says aloud that a pool is reached by old TLS, if it is: in every output of a command that does so.
 pub(crate) fn warn_of_old_tls(engine: Engine, pool: &str, origin: &str, screen: &Screen) {
     if engine == Engine::Modern {
         return;
     }
     let message = format!(
-        "pool {pool} is reached by old TLS (legacy, {origin}): TLS 1.0 to 1.2 without forward secrecy, which can be \
-         recorded now and read later; have the server offer ECDHE with AES-GCM"
+        "pool {pool} is reached by old TLS (legacy, {origin}): TLS 1.0 to 1.2 with ciphers that are \
+         no longer called safe; have the server offer ECDHE with AES-GCM"
     );
     screen.json("warning", &WarningLine { warning: "legacy_tls", pool, message: &message });
     screen.toned(Tone::Unsure, "OLD TLS", &message);

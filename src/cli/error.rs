@@ -8,7 +8,8 @@ use tethercert::phone::definition::DefinitionError;
 use tethercert::phone::tether::HostKeyError;
 use tethercert::pool::PoolsError;
 use tethercert::provision::{NoAnswer, ProvisionError};
-use tethercert::service::ocauth::PoolError;
+use tethercert::service::capture::{NothingCaptured, WriteError};
+use tethercert::service::ocauth::{PoolError, ProfileError};
 use tethercert::tls::TrustError;
 use tethercert::usb::UsbError;
 
@@ -38,6 +39,12 @@ pub(crate) enum CliError {
     Pool(#[from] PoolError),
     #[error(transparent)]
     Pools(#[from] PoolsError),
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    #[error(transparent)]
+    Capture(#[from] NothingCaptured),
+    #[error(transparent)]
+    WriteCapture(#[from] WriteError),
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// A file with a secret, or a secret that nobody gave.
@@ -78,6 +85,9 @@ impl CliError {
             Self::Definition(error) => error.next_step().to_owned(),
             Self::Pool(error) => error.next_step().to_owned(),
             Self::Pools(error) => error.next_step(),
+            Self::Profile(error) => error.next_step().to_owned(),
+            Self::Capture(error) => error.next_step().to_owned(),
+            Self::WriteCapture(error) => error.next_step().to_owned(),
             Self::Trust(error) => error.next_step().to_owned(),
             Self::Secret(error) => error.next_step(),
             Self::PhoneMissing { .. } => "plug it in and repeat; its job waits".into(),
@@ -89,8 +99,11 @@ impl CliError {
     /// The exit code that goes with it.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Usage { .. } | Self::Definition(_) | Self::Pool(_) | Self::Trust(_) => Exit::Usage,
+            Self::Usage { .. } | Self::Definition(_) | Self::Pool(_) | Self::Profile(_) | Self::Trust(_) => Exit::Usage,
             Self::Secret(NoAnswer::Unreadable { .. } | NoAnswer::Empty { .. }) => Exit::Usage,
+            Self::Capture(error) if error.is_temporary() => Exit::Temporary,
+            Self::Capture(_) | Self::WriteCapture(WriteError::NotWritable { .. }) => Exit::Failed,
+            Self::WriteCapture(WriteError::NotEmpty { .. }) => Exit::Usage,
             Self::Pools(error) => match error {
                 PoolsError::NoSuchPool { .. } => Exit::NotFound,
                 PoolsError::Ambiguous { .. } | PoolsError::OtherDomain { .. } => Exit::NeedsPerson,

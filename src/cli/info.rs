@@ -223,11 +223,12 @@ fn known(model: &Definition, one_of_several: bool, screen: &Screen) {
     }
 }
 
-fn sure(confidence: Confidence) -> &'static str {
+pub(crate) fn sure(confidence: Confidence) -> &'static str {
     match confidence {
         Confidence::Confirmed => "confirmed",
         Confidence::Observed => "observed",
         Confidence::Inferred => "inferred",
+        Confidence::Memory => "from memory",
         Confidence::Unknown => "unknown",
         Confidence::Lab => "LAB",
     }

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use tethercert::credential::SipAddress;
 use tethercert::lab::web_services::User;
 use tethercert::phone::{Authenticity, Identity, IdentityInUse, ShortCode};
-use tethercert::provision::{Answer, Event, NoAnswer, Operator, PhoneSeen, Plan, PoolSeen, Stage, StepDone, Stop};
+use tethercert::provision::{
+    Answer, Event, NoAnswer, Operator, PhoneSeen, Plan, PoolSeen, ServerJudgement, Stage, Standing, StepDone, Stop,
+};
 use tethercert::service::SignIn;
 use time::OffsetDateTime;
 
@@ -187,6 +189,16 @@ pub(crate) fn in_use(in_use: Option<&IdentityInUse>) -> String {
     }
 }
 
+/// What a phone makes of a server, in words.
+pub(crate) fn server(judgement: &ServerJudgement) -> String {
+    let (standing, why) = match judgement.standing {
+        Standing::Trusted => ("the phone trusts it", judgement.text.trim_start_matches("good: ")),
+        Standing::NotTrusted => ("the phone does not trust it yet", judgement.text.trim_start_matches("refused: ")),
+        Standing::Unknown => ("its chain is unknown", judgement.text.as_str()),
+    };
+    dotted(&[judgement.server.clone(), format!("{standing}: {why}")])
+}
+
 /// What would be done.
 pub(crate) fn show_plan(plan: &Plan, screen: &Screen) {
     screen.json("event", &Event::Plan(Box::new(plan.clone())));
@@ -233,6 +245,7 @@ impl Operator for Console {
         match &event {
             Event::Phone(seen) => self.phone(seen),
             Event::Pool(pool) => self.pool(pool),
+            Event::Server(judgement) => self.screen.line("server", &server(judgement)),
             Event::Plan(plan) => self.screen.line("plan", &plan_text(plan)),
             Event::Resuming { already } => self.screen.line("resumes", &format!("an earlier job: {already}")),
             Event::StepBegan { step, waiting } => {

@@ -38,7 +38,7 @@ pub(crate) struct Who {
     pub(crate) login: Option<Setting<String>>,
     pub(crate) publish_tries: Option<Setting<u32>>,
     pub(crate) publish_wait_seconds: Option<Setting<u64>>,
-    /// The pool's address, when a person was asked for it.
+    /// The pool's address, when a person was asked for it, or when it is what the command is about.
     pub(crate) certprov_url: Option<Setting<String>>,
 }
 
@@ -102,12 +102,12 @@ impl PoolSettings {
     /// What is said about the pool that is meant. Nothing is connected to.
     pub(crate) fn of(args: &PoolArgs, who: Who) -> Result<Self, CliError> {
         let at = &args.at;
-        let address = Setting::of_option("--certprov-url", at.certprov_url.clone())
-            .or(who.certprov_url)
-            .or_else(address_of_environment);
+        let given = Setting::of_option("--certprov-url", at.certprov_url.clone()).or(who.certprov_url);
+        let by_hand = given.is_some();
+        let address = given.or_else(address_of_environment);
         let named: Option<Setting<PoolName>> = match Setting::of_option("--pool", args.pool.clone()) {
             // What was typed is stronger than what the environment names, as a whole.
-            None if at.certprov_url.is_some() => None,
+            None if by_hand => None,
             None => of_environment(POOL)?,
             typed => typed,
         };
@@ -171,7 +171,8 @@ impl PoolSettings {
                 .unwrap_or_else(|| Setting::default_of("ntlm".to_owned())),
             login,
             user: who.user,
-            profile: pool.and_then(|pool| pool.setting("profile", pool.profile())),
+            profile: Setting::of_option("--profile", at.profile.clone())
+                .or_else(|| pool.and_then(|pool| pool.setting("profile", pool.profile()))),
             publish_tries: who
                 .publish_tries
                 .or_else(|| file.and_then(|(pool, file)| pool.setting("publish_tries", file.publish_tries))),
@@ -191,6 +192,7 @@ impl PoolSettings {
         refuse_in_lab(!at.resolve.is_empty(), "--resolve")?;
         refuse_in_lab(!at.allow_host.is_empty(), "--allow-host")?;
         refuse_in_lab(at.proxy.is_some(), "--proxy")?;
+        refuse_in_lab(at.profile.is_some(), "--profile")?;
         Ok(Self {
             choice: None,
             certprov_url: Some(Setting::new(url, Origin::Lab)),

@@ -11,8 +11,8 @@ use super::text::{date, dotted};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum as _};
 use serde::Serialize;
 use std::path::PathBuf;
-use tethercert::credential::{Certificate, ReadError};
-use tethercert::pool::{HostAndPort, NamedPool, PoolFile, PoolName, PoolsError, Replace, Thumbprints};
+use tethercert::credential::{Certificate, Fingerprint, ReadError, Thumbprint};
+use tethercert::pool::{HostAndPort, NamedPool, PoolFile, PoolName, PoolsError, Replace};
 use tethercert::provision::{ProvisionError, Stop};
 use tethercert::service::ocauth::{Pool, ServiceError, Settings};
 use tethercert::service::{Enrolment as _, Survey};
@@ -74,7 +74,7 @@ struct PoolArgs {
     yes: bool,
     /// Thumbprint (SHA-1 or SHA-256) of a root that may be trusted, as the administrator says it; may be repeated
     #[arg(long, help_heading = "Decisions", value_name = "HEX")]
-    root_thumbprint: Vec<String>,
+    root_thumbprint: Vec<Thumbprint>,
 }
 
 #[derive(Serialize)]
@@ -82,11 +82,17 @@ struct SetUpLine<'a> {
     name: &'a PoolName,
     file: &'a PathBuf,
     certprov_url: &'a str,
-    trust_anchors: Vec<Thumbprints>,
-    server_root: Option<Thumbprints>,
+    trust_anchors: Vec<Prints>,
+    server_root: Option<Prints>,
     sign_in_ports: &'a [String],
     looked_at: bool,
     next: &'a str,
+}
+
+#[derive(Serialize)]
+struct Prints {
+    sha256: Fingerprint,
+    sha1: Thumbprint,
 }
 
 pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
@@ -143,7 +149,10 @@ async fn set_pool_up(args: PoolArgs, screen: &Screen) -> Result<Exit, CliError> 
         screen.line("", "nobody has looked at it yet");
     }
     screen.line("next", &next);
-    let prints = |certificate: &Certificate| Thumbprints::of(certificate.der());
+    let prints = |certificate: &Certificate| Prints {
+        sha256: certificate.fingerprint(),
+        sha1: Thumbprint::sha1_of(certificate.der()),
+    };
     let line = SetUpLine {
         name: &saved.name,
         file: &saved.path,
@@ -247,13 +256,12 @@ fn anchors(files: &[PathBuf]) -> Result<(Vec<Certificate>, Trust), CliError> {
 
 /// A certificate with what it is compared by.
 pub(crate) fn show(certificate: &Certificate, label: &str, screen: &Screen) {
-    let prints = Thumbprints::of(certificate.der());
     if !label.is_empty() {
         let until = format!("until {}", date(certificate.not_after()));
         screen.line(label, &dotted(&[certificate.label(), until]));
     }
-    screen.line("SHA-1", &prints.sha1.to_string());
-    screen.line("SHA-256", &prints.sha256.to_string());
+    screen.line("SHA-1", &Thumbprint::sha1_of(certificate.der()).to_string());
+    screen.line("SHA-256", &certificate.fingerprint().to_string());
 }
 
 /// Without a credential: two requests that anybody may make.
@@ -280,13 +288,16 @@ async fn look_at(url: &Url, file: &PoolFile, trust: Trust, screen: &Screen) -> R
 
 /// A root becomes trusted by a person who compared it, or by the thumbprint that the administrator gave.
 async fn confirm(root: &Certificate, args: &PoolArgs, person: Option<&Person<'_>>) -> Result<(), CliError> {
-    let prints = Thumbprints::of(root.der());
-    if args.root_thumbprint.iter().any(|given| prints.are_meant_by(given)) {
+    if args.root_thumbprint.iter().any(|given| given.is_of(root)) {
         return Ok(());
     }
     if !args.root_thumbprint.is_empty() {
         return Err(CliError::refused(
-            format!("the root {} has another thumbprint than the one given: SHA-256 {}", root.label(), prints.sha256),
+            format!(
+                "the root {} has another thumbprint than the one given: SHA-256 {}",
+                root.label(),
+                root.fingerprint()
+            ),
             "compare the file with the administrator's; a file on its way may have been exchanged",
         ));
     }

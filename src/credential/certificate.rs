@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use base64::Engine as _;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use time::OffsetDateTime;
@@ -11,8 +12,8 @@ use x509_parser::certificate::X509Certificate;
 
 use super::extensions::{self, AlternativeNames, BasicConstraints, KeyUsage, Purposes};
 use super::public_key::{PublicKey, check_signature};
-use super::text::{common_name, distinguished_name, printable};
-use super::{Fingerprint, PublicKeyKind, SignatureAlgorithm, SignatureCheck};
+use super::text::{common_name, distinguished_name, names, printable};
+use super::{Fingerprint, PublicKeyKind, SignatureAlgorithm, SignatureCheck, Thumbprint};
 
 /// An X.509 certificate that could be read, with its facts. Cheap to clone; equal when its DER is equal.
 ///
@@ -144,6 +145,14 @@ impl Certificate {
         if certificates.is_empty() { Err(ReadError::Empty) } else { Ok(certificates) }
     }
 
+    /// The certificate as a PEM block, lines of 64 characters.
+    pub fn to_pem(&self) -> String {
+        let base64 = base64::engine::general_purpose::STANDARD.encode(self.der());
+        let lines = base64.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).expect("base64 is ASCII"));
+        let lines: Vec<&str> = lines.collect();
+        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+    }
+
     /// The whole certificate.
     pub fn der(&self) -> &[u8] {
         &self.0.der
@@ -152,6 +161,11 @@ impl Certificate {
     /// The SHA-256 of the whole certificate.
     pub fn fingerprint(&self) -> Fingerprint {
         self.0.fingerprint
+    }
+
+    /// The SHA-1 of the whole certificate, by which Windows and its cmdlets name it.
+    pub fn sha1_thumbprint(&self) -> Thumbprint {
+        Thumbprint::sha1_of(self.der())
     }
 
     /// The subject for a person, common name first, safe to print.
@@ -172,6 +186,16 @@ impl Certificate {
     /// The issuer for a person, common name first, safe to print.
     pub fn issuer(&self) -> &str {
         &self.0.issuer.text
+    }
+
+    /// The subject's common names and organisational units, by which lists of roots call a root; not safe to print.
+    pub fn subject_names(&self) -> Vec<String> {
+        names(self.subject_der())
+    }
+
+    /// The issuer's common names and organisational units; not safe to print.
+    pub fn issuer_names(&self) -> Vec<String> {
+        names(self.issuer_der())
     }
 
     /// The issuer's DER.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use time::OffsetDateTime;
-use x509_parser::asn1_rs::{Any, Tag};
+use x509_parser::asn1_rs::{Any, FromDer, Tag};
 use x509_parser::oid_registry as oid;
 use x509_parser::x509::X509Name;
 
@@ -44,6 +44,14 @@ pub(super) fn distinguished_name(name: &X509Name<'_>) -> String {
 /// The first common name, as the certificate has it (not made safe to print).
 pub(super) fn common_name(name: &X509Name<'_>) -> Option<String> {
     name.iter_common_name().next().map(|attribute| string(attribute.attr_value()))
+}
+
+/// The common names and the organisational units of a name's DER, in its order.
+pub(super) fn names(der: &[u8]) -> Vec<String> {
+    let Ok((_, name)) = X509Name::from_der(der) else { return Vec::new() };
+    let counts = |kind| kind == oid::OID_X509_COMMON_NAME || kind == oid::OID_X509_ORGANIZATIONAL_UNIT;
+    let values = name.iter_attributes().filter(|attribute| counts(attribute.attr_type().clone()));
+    values.map(|attribute| string(attribute.attr_value())).collect()
 }
 
 fn label(kind: &x509_parser::asn1_rs::Oid<'_>) -> Option<&'static str> {

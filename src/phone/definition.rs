@@ -6,8 +6,10 @@
 mod file;
 mod udev;
 
+pub(super) use file::Place;
 pub use udev::udev_rules;
 
+use super::anchors::{self, AnchorList};
 use crate::credential::Fingerprint;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,6 +29,8 @@ pub struct Definition {
     pub usb: Vec<UsbRule>,
     /// Parts of a manufacturer or product string, in small letters, which make a device a candidate and never more.
     pub text_contains: Vec<String>,
+    /// The list of the roots that such a phone holds, where they cannot be read back: a name for [`Definitions::anchors`].
+    pub anchors: Option<String>,
     /// The roots under which the maker certifies its phones' factory keys. None: a short code has to be compared.
     pub maker_roots: Vec<MakerRoot>,
     /// What is known, each with its source.
@@ -87,6 +91,8 @@ pub enum Confidence {
     Observed,
     /// Concluded from other facts.
     Inferred,
+    /// Remembered from public documentation that could not be read again: likely, to be verified.
+    Memory,
     /// Looked for and not found.
     Unknown,
     /// Our own choice.
@@ -143,6 +149,14 @@ pub enum DefinitionError {
         /// What is wrong, and what is allowed.
         problem: String,
     },
+    /// A definition names a list of roots that is nowhere.
+    #[error("the definition {definition} names the list of roots `{list}`, and there is no anchors/{list}.toml")]
+    NoSuchList {
+        /// Which definition.
+        definition: String,
+        /// The list.
+        list: String,
+    },
 }
 
 impl DefinitionError {
@@ -151,6 +165,9 @@ impl DefinitionError {
         match self {
             Self::Unreadable { .. } => {
                 "make the folder and its .toml files readable for this user, or leave out --drivers"
+            }
+            Self::NoSuchList { .. } => {
+                "correct the name, or put the list into the folder anchors beside the definition"
             }
             Self::Invalid { .. } => "correct that line or move the file away; the shipped definition then counts again",
         }
@@ -161,12 +178,16 @@ impl DefinitionError {
 #[derive(Debug, Clone)]
 pub struct Definitions {
     by_name: BTreeMap<String, Definition>,
+    anchor_lists: BTreeMap<String, AnchorList>,
 }
 
 impl Definitions {
     /// The shipped ones.
     pub fn shipped() -> Self {
-        let mut definitions = Self { by_name: BTreeMap::new() };
+        let mut definitions = Self { by_name: BTreeMap::new(), anchor_lists: BTreeMap::new() };
+        for (file, text) in anchors::SHIPPED {
+            definitions.add_anchors(Path::new(file), text).expect("a test loads every shipped list");
+        }
         for (file, text) in file::SHIPPED {
             definitions.add(Path::new(file), text).expect("a test loads every shipped file");
         }
@@ -181,6 +202,13 @@ impl Definitions {
             user_folder.filter(|folder| folder.exists()).into_iter().chain(folders.iter().map(PathBuf::as_path))
         {
             definitions.add_folder(folder)?;
+        }
+        let lists = &definitions.anchor_lists;
+        let lost = definitions
+            .iter()
+            .find_map(|it| Some((it, it.anchors.as_ref().filter(|list| !lists.contains_key(*list))?)));
+        if let Some((definition, list)) = lost {
+            return Err(DefinitionError::NoSuchList { definition: definition.name.clone(), list: list.clone() });
         }
         Ok(definitions)
     }
@@ -199,14 +227,21 @@ impl Definitions {
         Ok(())
     }
 
+    /// Adds the list of roots in `text`, named like the file `path`, in place of one of the same name.
+    fn add_anchors(&mut self, path: &Path, text: &str) -> Result<(), DefinitionError> {
+        let list = anchors::parse(path, text)?;
+        self.anchor_lists.insert(list.name.clone(), list);
+        Ok(())
+    }
+
     fn add_folder(&mut self, folder: &Path) -> Result<(), DefinitionError> {
-        let unreadable = |path: &Path, source| DefinitionError::Unreadable { path: path.to_owned(), source };
-        let entries = std::fs::read_dir(folder).map_err(|source| unreadable(folder, source))?;
-        for entry in entries {
-            let path = entry.map_err(|source| unreadable(folder, source))?.path();
-            if path.extension().is_some_and(|extension| extension == "toml") {
-                let text = std::fs::read_to_string(&path).map_err(|source| unreadable(&path, source))?;
-                self.add(&path, &text)?;
+        for (path, text) in toml_files(folder)? {
+            self.add(&path, &text)?;
+        }
+        let anchors = folder.join("anchors");
+        if anchors.is_dir() {
+            for (path, text) in toml_files(&anchors)? {
+                self.add_anchors(&path, &text)?;
             }
         }
         Ok(())
@@ -215,6 +250,11 @@ impl Definitions {
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Definition> {
         self.by_name.values()
+    }
+
+    /// The roots that phones of a model hold, where there is a list of them.
+    pub fn anchors(&self, definition: &Definition) -> Option<&AnchorList> {
+        self.anchor_lists.get(definition.anchors.as_ref()?)
     }
 
     /// The definition of this name.
@@ -234,6 +274,21 @@ impl Definitions {
         let candidates = if best.is_empty() { self.iter().filter(|it| it.looks_like(seen)).collect() } else { best };
         if candidates.is_empty() { Recognition::Unknown } else { Recognition::Candidates(candidates) }
     }
+}
+
+/// The `.toml` files of a folder with their texts.
+fn toml_files(folder: &Path) -> Result<Vec<(PathBuf, String)>, DefinitionError> {
+    let unreadable = |path: &Path, source| DefinitionError::Unreadable { path: path.to_owned(), source };
+    let entries = std::fs::read_dir(folder).map_err(|source| unreadable(folder, source))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|source| unreadable(folder, source))?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let text = std::fs::read_to_string(&path).map_err(|source| unreadable(&path, source))?;
+            files.push((path, text));
+        }
+    }
+    Ok(files)
 }
 
 impl Definition {

@@ -3,6 +3,7 @@
 //! A phone's model is a file in `drivers/`, its protocol a folder here. Choosing a protocol is a `match` on a closed
 //! enum; there is no registry.
 
+pub mod anchors;
 pub mod definition;
 mod error;
 mod finder;

@@ -12,7 +12,7 @@ mod folder;
 mod origin;
 mod words;
 
-pub use anchor::{Anchor, Sha1, Thumbprints};
+pub use anchor::Anchor;
 pub use choice::{Choice, Why, choose};
 pub use error::PoolsError;
 pub use file::PoolFile;

@@ -2,7 +2,7 @@
 
 use super::ProvisionError;
 use super::planning::judge_in_use;
-use super::trust::ServerSeen;
+use super::trust::{ServerJudgement, ServerSeen};
 use crate::credential::{Certificate, Refusal, SipAddress};
 use crate::phone::{Authenticity, Driver, Identity, PhoneState};
 use crate::service::{Enrolment, ServiceError, Survey};
@@ -42,6 +42,8 @@ pub struct ServerJudged {
     pub survey: Survey,
     /// The verdict, with the intermediates that the phone holds.
     pub verdict: crate::credential::Verdict,
+    /// Every server, the Web Services first.
+    pub servers: Vec<ServerJudgement>,
 }
 
 /// Looks at a phone, has it prove its key, and judges a pool through its eyes.
@@ -98,8 +100,9 @@ async fn judge_server<D: Driver, E: Enrolment>(
         Err(error) => return Ok(Err(error)),
     };
     let clock = state.clock.unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let seen = ServerSeen::new(&survey, state, clock, phone).await?;
+    let seen = ServerSeen::new(&survey.servers(), &survey.download, state, clock, phone).await?;
     let installed = state.identity.as_ref().map(|identity| identity.intermediates.as_slice());
-    let verdict = seen.verdict_with(installed.unwrap_or_default());
-    Ok(Ok(ServerJudged { survey, verdict }))
+    let installed = installed.unwrap_or_default();
+    let (verdict, servers) = (seen.verdict_with(installed), seen.judgements_with(installed));
+    Ok(Ok(ServerJudged { survey, verdict, servers }))
 }

@@ -147,6 +147,12 @@ impl<O: Operator> Story<'_, O> {
         };
         self.done(Stage::Clock, clock, started);
         self.done(Stage::Trust, remedy_text(&planned.remedy), started);
+        if planned.server.are_several() {
+            // The phone judges the Web Services itself; the others are judged here, by what it holds and was given.
+            for judgement in planned.server.judgements_given(&planned.remedy) {
+                self.operator.event(Event::Server(judgement));
+            }
+        }
         Ok(trust)
     }
 
@@ -183,6 +189,7 @@ impl<O: Operator> Story<'_, O> {
             settings: &ready.trust.settings,
         };
         let verified = expected.verify(&possession, &read_back, &ready.planned.remedy)?;
+        ready.planned.server.suffices(&read_back, &ready.planned.remedy)?;
         self.proved(ready.planned.met.identity.device, Some(ready.planned.transaction.id), &verified, started).await?;
         Ok(verified)
     }

@@ -100,7 +100,7 @@ pub enum ProvisionError {
         /// What the service takes.
         service: String,
     },
-    /// The phone cannot sign in for its user, or the service does not take it.
+    /// The phone cannot sign in for its user.
     #[error("this phone cannot be renewed without a password: {why}")]
     NotRenewable {
         /// Why.

@@ -1,6 +1,7 @@
 //! What happens, as it happens. The screen and `--json` are listeners; the ledger keeps its own list of facts.
 
 use super::outcome::Plan;
+use super::trust::ServerJudgement;
 use crate::credential::SipAddress;
 use crate::phone::{Authenticity, Identity, IdentityInUse};
 use serde::Serialize;
@@ -16,6 +17,8 @@ pub enum Event {
     Phone(Box<PhoneSeen>),
     /// The service was looked at, without any credential.
     Pool(PoolSeen),
+    /// What the phone makes of one of several servers: first with what it holds, then with what it is given.
+    Server(ServerJudgement),
     /// What is about to be done.
     Plan(Box<Plan>),
     /// An earlier, unfinished job of this phone goes on.

@@ -16,6 +16,7 @@ mod renewing;
 mod resume;
 mod story;
 mod trust;
+mod trust_check;
 
 pub use checkup::{Checkup, Proof, ServerJudged, check_up};
 pub use error::ProvisionError;
@@ -24,3 +25,5 @@ pub use job::{Jitter, Job, Stop};
 pub use outcome::{Failure, Outcome, Plan, Publishing, Receipt, StoreTry, Verified};
 pub use resume::{Settled, is_phone, resume, settle};
 pub use story::provision;
+pub use trust::{ServerJudgement, Standing};
+pub use trust_check::{ServerChecked, TrustChecked, check_trust};

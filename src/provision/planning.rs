@@ -3,16 +3,16 @@
 use super::event::{Event, PoolSeen, Stage};
 use super::meeting::{Met, belongs_to};
 use super::outcome::Expected;
-use super::renewing::not_offered;
 use super::story::Story;
 use super::trust::ServerSeen;
 use super::{Operator, Plan, ProvisionError, Verified};
 use crate::credential::{
-    Certificate, KeyKind, Refusal, Remedy, SigningRequest, SipAddress, UserView, judge_user_certificate,
+    Certificate, Fingerprint, KeyKind, Refusal, Remedy, SigningRequest, SipAddress, UserView, judge_user_certificate,
 };
 use crate::ledger::{self, TransactionView};
 use crate::phone::{Consent, ConsentWanted, Driver, Parting, PhoneError, PhoneState, Settings};
 use crate::provision::meeting::Transaction;
+use crate::service::server_trust::Compared;
 use crate::service::{Enrolment, Survey};
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -57,11 +57,20 @@ impl<O: Operator> Story<'_, O> {
     ) -> Result<Planned, ProvisionError> {
         self.refuse_what_the_phone_cannot(&met)?;
         let survey = self.until_stopped(service.survey()).await??;
+        if let Compared::Differs { how } = &survey.named_root {
+            return Err(ProvisionError::Policy {
+                what: format!("{how}; somebody may stand in between"),
+                next: "compare the thumbprint with your administrator's; if it is right, look who answers for the pool"
+                    .into(),
+            });
+        }
         let set_clock = self.clock(&met, survey.clock_offset_seconds)?;
         let now = service_time(survey.clock_offset_seconds);
-        let server = self.until_stopped(ServerSeen::new(&survey, &met.state, now, phone)).await??;
+        let server =
+            self.until_stopped(ServerSeen::new(&survey.servers(), &survey.download, &met.state, now, phone)).await??;
         let held = met.state.identity.as_ref().map(|identity| identity.intermediates.as_slice());
-        let verdict = server.verdict_with(held.unwrap_or_default());
+        let held = held.unwrap_or_default();
+        let verdict = server.verdict_with(held);
         self.operator.event(Event::Pool(PoolSeen {
             host: survey.host.clone(),
             clock_offset_seconds: survey.clock_offset_seconds,
@@ -70,6 +79,7 @@ impl<O: Operator> Story<'_, O> {
         }));
         let server_name = survey.host.clone();
         self.record.write(ledger::Event::ServerJudged { server: server_name, verdict: verdict.to_string() }).await?;
+        self.tell_of_the_other_servers(&server, held, &survey).await?;
         let remedy = server.remedy(&met.identity)?;
         let wanted = service.key_kinds();
         let key = wanted.iter().copied().find(|kind| met.identity.key_kinds.contains(kind));
@@ -96,12 +106,8 @@ impl<O: Operator> Story<'_, O> {
                 if self.signs_for_itself() {
                     self.refuse_who_cannot_sign(&met, now)?;
                 }
-                let host = self.until_stopped(service.sign_in_host(&self.job.user, self.job.sign_in)).await?;
-                let host = host.map_err(|error| match self.signs_for_itself() {
-                    true => not_offered(error),
-                    false => error.into(),
-                });
-                secret_goes_to = Some(host?);
+                let host = service.sign_in_host(&self.job.user, self.job.sign_in);
+                secret_goes_to = Some(self.until_stopped(host).await??);
             }
             let consent = self.consent_wanted(&met, &transaction);
             if consent == ConsentWanted::AdministratorCode && !met.authenticity.is_vouched() {
@@ -109,6 +115,28 @@ impl<O: Operator> Story<'_, O> {
             }
         }
         Ok(Planned { met, survey, server, remedy, set_clock, transaction, key, secret_goes_to, because, whole })
+    }
+
+    /// What the phone makes of the others, and what else was found about trust: it stops nothing by itself.
+    async fn tell_of_the_other_servers(
+        &mut self,
+        server: &ServerSeen,
+        held: &[Fingerprint],
+        survey: &Survey,
+    ) -> Result<(), ProvisionError> {
+        for judgement in server.judgements_with(held).into_iter().skip(1) {
+            let (server, verdict) = (judgement.server.clone(), judgement.text.clone());
+            self.operator.event(Event::Server(judgement));
+            self.record.write(ledger::Event::ServerJudged { server, verdict }).await?;
+        }
+        let expired = server.expired().iter().map(|root| format!("{root}: the phone trusts nothing by it"));
+        let download = survey.download.got().and_then(|chains| chains.contradiction()).map(|how| {
+            format!("the root-chain download contradicts: {how}; somebody may stand in between, nothing of it is used")
+        });
+        for text in expired.chain(download) {
+            self.operator.event(Event::Notice { text });
+        }
+        Ok(())
     }
 
     fn refuse_what_the_phone_cannot(&self, met: &Met) -> Result<(), ProvisionError> {
@@ -220,7 +248,7 @@ impl<O: Operator> Story<'_, O> {
         let just_installed = newest.is_some_and(|known| installed(known) && known.phase.is_pending());
         let in_date = in_use.not_before <= now && (now + LONG_ENOUGH < in_use.not_after || just_installed);
         let ours = belongs_to(&in_use.user, &self.job.user);
-        let trusts = server.verdict_with(&in_use.intermediates).is_good();
+        let distrusted = server.distrusted_with(&in_use.intermediates);
         let settled = met.state.settings.as_ref() == Some(&self.settings());
         let found = [
             (ours, format!("it is set up for {}", in_use.user)),
@@ -231,7 +259,13 @@ impl<O: Operator> Story<'_, O> {
                 in_date,
                 format!("its certificate is good from {} to {}", date(in_use.not_before), date(in_use.not_after)),
             ),
-            (trusts, "it does not trust the server".into()),
+            (
+                distrusted.is_none(),
+                match distrusted.filter(|_| server.are_several()) {
+                    Some(which) => format!("it does not trust {which}"),
+                    None => "it does not trust the server".into(),
+                },
+            ),
             (settled || !ours, "its sign-in settings are others".into()),
             (met.state.pending.is_none(), "a job is pending in it".into()),
             (!sets_clock, "its clock is wrong".into()),

@@ -1,9 +1,14 @@
 //! Enrolment on the user's behalf: what `provision` asks of a service that gives out user certificates.
 
+pub mod capture;
 pub mod ocauth;
+pub mod server_trust;
 
 use crate::credential::{KeyKind, SipAddress};
+use crate::tls::ServerChain;
 use secrecy::SecretString;
+use server_trust::{Compared, Download, ServerFound};
+use std::fmt;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -66,6 +71,18 @@ pub enum SignInWay {
     Basic,
 }
 
+impl fmt::Display for SignInWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ntlm => "NTLM authentication",
+            Self::Negotiate => "Negotiate authentication",
+            Self::Pin => "PIN authentication",
+            Self::Certificate => "certificate authentication",
+            Self::Basic => "Basic authentication",
+        })
+    }
+}
+
 /// How the user signs in. No secret ever crosses the cable.
 #[derive(Debug)]
 pub enum SignIn {
@@ -106,6 +123,8 @@ pub enum SignIn {
 pub struct Survey {
     /// The name the server's certificate has to be valid for, and the one shown to people: `web.contoso.example`.
     pub host: String,
+    /// The port of the same.
+    pub port: u16,
     /// The certificates exactly as the server sent them, its own first, DER.
     pub presented: Vec<Vec<u8>>,
     /// What had to be added so that this computer trusts the server: intermediates fetched by the address in a
@@ -116,6 +135,21 @@ pub struct Survey {
     pub clock_offset_seconds: Option<i64>,
     /// Ways to sign in that the service names, as its metadata spells them.
     pub sign_in_ports: Vec<String>,
+    /// The other servers that the phone has to trust, as they were found or not.
+    pub also: Vec<ServerFound>,
+    /// The service's root-chain download, compared.
+    pub download: Download,
+    /// What the operator's thumbprint says about the root of the chain.
+    pub named_root: Compared,
+}
+
+impl Survey {
+    /// All servers that the phone has to trust, the Web Services first.
+    pub fn servers(&self) -> Vec<ServerFound> {
+        let chain = ServerChain { presented: self.presented.clone(), completed: self.completed.clone() };
+        let web = ServerFound::trusted(&self.host, self.port, chain);
+        std::iter::once(web).chain(self.also.iter().cloned()).collect()
+    }
 }
 
 /// A web ticket: the right to publish for one user, for some hours.

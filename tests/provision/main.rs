@@ -8,4 +8,5 @@ mod promises;
 mod renewing;
 mod resuming;
 mod store;
+mod trust;
 mod unfinished;

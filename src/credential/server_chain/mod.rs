@@ -130,6 +130,26 @@ impl ServerChain {
         }
     }
 
+    /// The first of `roots` that the chain leads up to by signatures, with `further` certificates at hand. Says nothing of
+    /// dates or trust.
+    pub fn leads_to(&self, roots: &[Certificate], further: &[Certificate]) -> Option<Certificate> {
+        let (server, above) = self.presented.split_first()?;
+        let candidates: Vec<Certificate> = above.iter().chain(&self.known).chain(further).cloned().collect();
+        walk::paths(server, &candidates, roots).iter().find_map(|way| way.anchor().cloned())
+    }
+
+    /// The topmost certificates of what the server sends, one for each way upwards, each once.
+    pub fn tops_presented(&self) -> Vec<Certificate> {
+        let Some((server, above)) = self.presented.split_first() else { return Vec::new() };
+        let mut tops: Vec<Certificate> = Vec::new();
+        for way in walk::paths(server, above, &[]) {
+            if !tops.contains(way.top()) {
+                tops.push(way.top().clone());
+            }
+        }
+        tops
+    }
+
     /// Which of the names the certificate lacks, by webpki's rules; no name at all is good for no phone.
     fn name_flaw(&self, server: &Certificate) -> Option<Flaw> {
         let der = CertificateDer::from(server.der());

@@ -28,6 +28,7 @@ struct File {
     maker: Spanned<String>,
     model: Spanned<String>,
     protocol: Spanned<Protocol>,
+    anchors: Option<Spanned<String>>,
     what_can_be_done: Option<String>,
     #[serde(default)]
     usb: Vec<Spanned<Usb>>,
@@ -99,12 +100,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Definition, DefinitionErr
     let at = Place { path, text };
     let file: File = toml::from_str(text).map_err(|error| at.syntax(&error))?;
 
-    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if file.name.get_ref() != stem || stem.is_empty() || !stem.chars().all(plain) {
-        let problem = format!("is the file's name without .toml, in a-z, 0-9 and -; this file is called `{stem}`");
-        return Err(at.invalid(file.name.span(), "name", problem));
-    }
+    at.is_named_like_the_file(&file.name)?;
     for (key, value) in [("maker", &file.maker), ("model", &file.model)] {
         let length = value.get_ref().chars().count();
         if !(1..=64).contains(&length) || value.get_ref().chars().any(char::is_control) {
@@ -132,19 +128,41 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Definition, DefinitionErr
             .flat_map(|candidate| candidate.text_contains)
             .map(|part| at.part(part))
             .collect::<Result<_, _>>()?,
+        anchors: file.anchors.map(|list| at.list(list)).transpose()?,
         maker_roots: file.authenticity.roots.into_iter().map(|root| at.root(root)).collect::<Result<_, _>>()?,
         facts: file.fact,
         what_can_be_done: file.what_can_be_done.map(|text| text.trim().to_owned()),
     })
 }
 
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}
+
 /// Where a value stands, for errors.
-struct Place<'a> {
-    path: &'a Path,
-    text: &'a str,
+pub(in crate::phone) struct Place<'a> {
+    pub(in crate::phone) path: &'a Path,
+    pub(in crate::phone) text: &'a str,
 }
 
 impl Place<'_> {
+    pub(in crate::phone) fn is_named_like_the_file(&self, name: &Spanned<String>) -> Result<(), DefinitionError> {
+        let stem = self.path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        if name.get_ref() == stem && is_plain(stem) {
+            return Ok(());
+        }
+        let problem = format!("is the file's name without .toml, in a-z, 0-9 and -; this file is called `{stem}`");
+        Err(self.invalid(name.span(), "name", problem))
+    }
+
+    fn list(&self, list: Spanned<String>) -> Result<String, DefinitionError> {
+        if !is_plain(list.get_ref()) {
+            let problem = "takes the name of a file in anchors/, without .toml, in a-z, 0-9 and -";
+            return Err(self.invalid(list.span(), "anchors", problem.into()));
+        }
+        Ok(list.into_inner())
+    }
+
     fn rule(&self, rule: Spanned<Usb>) -> Result<UsbRule, DefinitionError> {
         let span = rule.span();
         let Usb { vendor, product, interface } = rule.into_inner();
@@ -187,14 +205,14 @@ impl Place<'_> {
     }
 
     /// The parser names the key itself where it is unknown or missing; else it is the one on the line.
-    fn syntax(&self, error: &toml::de::Error) -> DefinitionError {
+    pub(in crate::phone) fn syntax(&self, error: &toml::de::Error) -> DefinitionError {
         let span = error.span().unwrap_or(0..0);
         let line = self.text.lines().nth(self.line(span.start) - 1).unwrap_or_default();
         let key = line.split('=').next().unwrap_or_default().trim();
         self.invalid(span, key, error.message().trim().replace('\n', ", "))
     }
 
-    fn invalid(&self, span: Range<usize>, key: &str, problem: String) -> DefinitionError {
+    pub(in crate::phone) fn invalid(&self, span: Range<usize>, key: &str, problem: String) -> DefinitionError {
         DefinitionError::Invalid {
             path: self.path.to_owned(),
             line: self.line(span.start),

@@ -1,5 +1,10 @@
 //! Promises of a whole enrolment, over HTTPS on loopback.
 
+mod answers;
+mod lab;
+mod lab_ways;
+mod sign_in;
+
 use super::peer::{HOST, PASSWORD, PIN, Peer, Publishing, Service};
 use super::*;
 use uuid::Uuid;
@@ -10,7 +15,7 @@ const CERTPROV: &str = "https://web.contoso.example/CertProv/CertProvisioningSer
 fn pool(peer: &Peer, change: impl FnOnce(&mut Settings)) -> Pool {
     let mut settings = Settings::new(CERTPROV, peer.trust());
     settings.resolve = peer.resolve();
-    settings.pin_profile = PinProfile::Lab;
+    settings.profile = Some(Profile::lab());
     settings.refused = RefusedCredentials::new();
     change(&mut settings);
     Pool::new(settings).unwrap()
@@ -22,6 +27,14 @@ fn alice() -> SipAddress {
 
 fn ntlm(password: &str) -> SignIn {
     SignIn::Ntlm { login: "CONTOSO\\alice".to_owned(), password: password.into() }
+}
+
+fn negotiate(password: &str) -> SignIn {
+    SignIn::Negotiate { login: "CONTOSO\\alice".to_owned(), password: password.into() }
+}
+
+fn basic(password: &str) -> SignIn {
+    SignIn::Basic { login: "CONTOSO\\alice".to_owned(), password: password.into() }
 }
 
 fn pin(pin: &str) -> SignIn {
@@ -53,7 +66,7 @@ async fn publish_error(publishing: Publishing) -> ServiceError {
 
 #[tokio::test]
 async fn a_warm_enrolment_costs_two_requests_with_a_pin_and_four_with_ntlm_and_a_cold_one_two_more() {
-    for (with, warm) in [(pin(PIN), 2), (ntlm(PASSWORD), 4)] {
+    for (with, warm) in [(pin(PIN), 2), (ntlm(PASSWORD), 4), (negotiate(PASSWORD), 4)] {
         let peer = Peer::start(Service::default()).await;
         let pool = pool(&peer, |_| {});
         let (_, cost) = enrol(&pool, &with).await.unwrap();
@@ -71,14 +84,6 @@ async fn the_published_certificate_is_for_the_phones_key_and_the_server_is_named
     let (published, _) = enrol(&pool(&peer, |_| {}), &ntlm(PASSWORD)).await.unwrap();
     assert!(X509Certificate::from_der(&published.certificate).is_ok());
     assert_eq!(published.server.as_deref(), Some("fe02.contoso.example"));
-}
-
-#[tokio::test]
-async fn ntlm_goes_under_the_name_negotiate_where_only_that_is_offered() {
-    let peer = Peer::start(Service { schemes: &["Negotiate"], ..Service::default() }).await;
-    enrol(&pool(&peer, |_| {}), &ntlm(PASSWORD)).await.unwrap();
-    let requests = peer.requests.lock().unwrap();
-    assert_eq!(requests[3], "POST /WebTicket/WebTicketService.svc pin=fe01 Negotiate");
 }
 
 #[tokio::test]
@@ -101,7 +106,7 @@ async fn a_survey_shows_chain_clock_and_ways_to_sign_in_without_a_credential() {
     assert_eq!(survey.completed, [peer.authority.root_der()]);
     let offset = survey.clock_offset_seconds.unwrap();
     assert!((3598..=3600).contains(&offset), "{offset}");
-    assert_eq!(survey.sign_in_ports, ["WebTicketServiceWinNegotiate", "WebTicketServicePin"]);
+    assert_eq!(survey.sign_in_ports, ["WebTicketServiceWinNegotiate", "WebTicketServiceCert", "WebTicketServicePin"]);
     pool.enrolment().survey().await.unwrap();
     assert_eq!(peer.count(), 2);
 }
@@ -124,7 +129,7 @@ async fn a_refused_credential_is_not_sent_again_and_a_corrected_one_is() {
 #[tokio::test]
 async fn a_pin_is_sent_to_no_pool_whose_message_is_not_known() {
     let peer = Peer::start(Service::default()).await;
-    let error = enrol(&pool(&peer, |s| s.pin_profile = PinProfile::Unknown), &pin(PIN)).await.unwrap_err();
+    let error = enrol(&pool(&peer, |s| s.profile = None), &pin(PIN)).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Policy);
     assert_eq!(peer.count(), 0);
 }
@@ -177,14 +182,6 @@ async fn a_ticket_for_somebody_else_is_not_used() {
     assert_eq!(error.to_string(), "the credential belongs to sip:bob@contoso.example, not to alice@contoso.example");
 }
 
-#[test]
-fn a_name_that_is_no_sip_address_settles_nothing_by_ntlm_and_everything_by_pin() {
-    let (ntlm, pin) = (ntlm(PASSWORD), pin(PIN));
-    assert!(fits("CONTOSO\\alice", &alice(), &ntlm) && fits("alice@corp.contoso.example", &alice(), &ntlm));
-    assert!(!fits("sip:bob@contoso.example", &alice(), &ntlm));
-    assert!(fits("sip:Alice@contoso.example", &alice(), &pin) && !fits("CONTOSO\\alice", &alice(), &pin));
-}
-
 #[tokio::test]
 async fn an_ended_ticket_is_not_sent_and_a_refused_one_asks_for_a_new_one() {
     let peer = Peer::start(Service { expires: "2026-01-01T00:00:00Z", ..Service::default() }).await;
@@ -228,17 +225,6 @@ async fn a_wrong_pin_given_to_several_phones_at_once_is_sent_once() {
 }
 
 #[tokio::test]
-async fn errors_inside_an_ordinary_answer_are_decoded_with_their_class() {
-    let busy = publish_error(Publishing::ErrorInfo(99006)).await;
-    assert_eq!((busy.class(), busy.outcome_unknown()), (ErrorClass::Temporary, false));
-    assert_eq!(busy.diagnosis().unwrap().number, Some(99006));
-    assert_eq!(publish_error(Publishing::ErrorInfo(99004)).await.class(), ErrorClass::Failed);
-    assert_eq!(publish_error(Publishing::ErrorInfo(99005)).await.class(), ErrorClass::NeedsPerson);
-    let strange = publish_error(Publishing::Fault(28999)).await;
-    assert_eq!(strange.to_string(), "the service refused (publishing): 28999 said no");
-}
-
-#[tokio::test]
 async fn what_follows_a_sent_publication_is_unknown_unless_the_service_said_no() {
     use Publishing::{BadGateway, Endless, Garbage, HangUp, IssueForAnotherKey};
     for publishing in [HangUp, Garbage, BadGateway, Endless, IssueForAnotherKey] {
@@ -256,17 +242,11 @@ async fn a_publication_is_never_sent_twice_by_itself() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_that_the_server_closed_is_opened_again_but_not_within_an_ntlm_handshake() {
-    // The third request is the first for the ticket, the fifth is the end of the NTLM handshake.
+async fn an_idle_connection_that_the_server_closed_is_opened_again() {
+    // The third request is the first for the ticket.
     let peer = Peer::start(Service { hang_up_at: Some(3), ..Service::default() }).await;
     let (_, cost) = enrol(&pool(&peer, |_| {}), &ntlm(PASSWORD)).await.unwrap();
     assert_eq!(cost.connections, 2);
-
-    let peer = Peer::start(Service { hang_up_at: Some(5), ..Service::default() }).await;
-    let error = enrol(&pool(&peer, |_| {}), &ntlm(PASSWORD)).await.unwrap_err();
-    assert!(matches!(error, ServiceError::Lost { .. }), "{error}");
-    assert_eq!(error.class(), ErrorClass::Temporary);
-    assert_eq!(peer.count(), 5);
 }
 
 #[tokio::test]
@@ -293,4 +273,23 @@ async fn a_bad_signing_request_is_found_before_anything_is_sent() {
     let error = enrolment.publish(&ticket, &bad).await.unwrap_err();
     assert!(matches!(error, ServiceError::BadSigningRequest { .. }));
     assert_eq!(peer.count(), sent);
+}
+
+#[tokio::test]
+async fn metadata_is_read_once_for_enrolments_that_begin_at_the_same_time() {
+    let peer = Peer::start(Service::default()).await;
+    let pool = pool(&peer, |_| {});
+    let survey = || async { pool.enrolment().survey().await.map(|survey| survey.presented.len()) };
+    let (a, b, c, d) = tokio::join!(survey(), survey(), survey(), survey());
+    assert!([a, b, c, d].into_iter().all(|survey| survey.unwrap() == 2));
+    assert_eq!(peer.count(), 2);
+}
+
+#[tokio::test]
+async fn where_metadata_cannot_be_read_every_enrolment_says_so() {
+    let peer = Peer::start(Service { hang_up_at: Some(1), ..Service::default() }).await;
+    let pool = pool(&peer, |_| {});
+    let survey = || async { pool.enrolment().survey().await.map(drop) };
+    let (a, b) = tokio::join!(survey(), survey());
+    assert!(a.is_err() && b.is_ok(), "the one that waited reads for itself");
 }
