@@ -237,7 +237,7 @@ impl Asked {
     /// What `resume` needs, in the words of the options.
     fn terms(&self, found: &Found) -> Terms {
         let (settings, typed) = (&self.chosen.settings, &self.typed.at);
-        let files = typed.trust_anchor.iter().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+        let kept = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string();
         Terms {
             web_services: self.chosen.url.clone(),
             pool: settings.choice.as_ref().map(|choice| choice.pool.name.to_string()),
@@ -245,11 +245,12 @@ impl Asked {
             sign_in: self.auth.to_possible_value().map(|it| it.get_name().to_owned()).unwrap_or_default(),
             account: self.account.clone(),
             model: found.spoken().map(|model| model.name.clone()),
-            trust_anchors: files.map(|path| path.display().to_string()).collect(),
+            trust_anchors: typed.trust_anchor.iter().map(kept).collect(),
             resolve: typed.resolve.iter().map(ToString::to_string).collect(),
             allowed_hosts: typed.allow_host.clone(),
             tls: typed.tls.map(|engine| engine.to_string()),
             proxy: typed.proxy.as_ref().map(ToString::to_string),
+            profile: typed.profile.as_ref().map(kept),
             require_authentic: self.decisions.require_authentic,
             parting: match self.decisions.parting {
                 None | Some(Parting::Leave) => None,

@@ -7,7 +7,7 @@ use super::screen::{Screen, Tone};
 use super::text::{dotted, moment};
 use clap::{Args as ClapArgs, Subcommand};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::path::PathBuf;
 use tethercert::credential::Fingerprint;
 use tethercert::ledger::{Event, Filter, JobNumber, JobSummary, Ledger, Outcome, Record};
@@ -177,9 +177,19 @@ fn event_text(record: &Record) -> String {
     let value = serde_json::to_value(record).unwrap_or_default();
     let text = |key: &str| value.get(key).and_then(|it| it.as_str()).unwrap_or_default().to_owned();
     let body = value.get("body").and_then(|body| body.as_object()).cloned().unwrap_or_default();
-    let shown = body.iter().filter(|(key, value)| !value.is_null() && !FOR_PROGRAMS.contains(&key.as_str()));
-    let fields: Vec<String> = shown.map(|(key, value)| format!("{} {}", key.replace('_', " "), short(value))).collect();
+    let mut fields = fields(&body);
+    // Nobody saw what was in the lost answer, and that is what is to be known of it.
+    if matches!(&record.event, Event::Orphaned { fingerprint: None, .. }) {
+        fields.insert(0, "fingerprint unknown".to_owned());
+    }
     dotted(&[moment(record.time), text("standing"), text("kind").replace('_', " "), fields.join(", ")])
+}
+
+/// What an object says to a person, without what it leaves open.
+fn fields(object: &Map<String, Value>) -> Vec<String> {
+    let said = |value: &Value| !value.is_null() && value.as_array().is_none_or(|values| !values.is_empty());
+    let shown = object.iter().filter(|(key, value)| said(value) && !FOR_PROGRAMS.contains(&key.as_str()));
+    shown.map(|(key, value)| format!("{} {}", key.replace('_', " "), short(value))).collect()
 }
 
 /// A value for a person: names as they are, fingerprints and ids by their beginning.
@@ -189,7 +199,7 @@ fn short(value: &Value) -> String {
             format!("{}…", &text[..8])
         }
         Value::String(text) => text.clone(),
-        Value::Array(values) if values.is_empty() => "none".to_owned(),
+        Value::Object(object) => fields(object).join(", "),
         Value::Array(values) => values.iter().map(short).collect::<Vec<_>>().join(" "),
         other => other.to_string(),
     }

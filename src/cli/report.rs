@@ -110,7 +110,8 @@ pub(crate) async fn outcome(
         }
     }
     if let Outcome::NotDone(failure) | Outcome::Unknown(failure) = outcome {
-        tell_error(&failure.error, end.exit, screen);
+        let next = next_step(failure, matches!(outcome, Outcome::Unknown(_)));
+        screen.failure(&failure.error.to_string(), causes(&failure.error), next, end.exit);
     }
     if let Outcome::Planned(plan) = outcome {
         operator::show_plan(plan, screen);
@@ -221,7 +222,7 @@ fn end(outcome: &Outcome) -> (Option<JobNumber>, End) {
         exit,
         standing: if unknown { ledger::Outcome::Unknown } else { ledger::Outcome::NotDone },
         message: whole(&failure.error),
-        next_step: Some(failure.error.next_step()),
+        next_step: Some(next_step(failure, unknown)),
     };
     match outcome {
         Outcome::Done(receipt) => (
@@ -261,8 +262,22 @@ fn end(outcome: &Outcome) -> (Option<JobNumber>, End) {
     }
 }
 
-fn tell_error(error: &ProvisionError, exit: Exit, screen: &Screen) {
-    screen.failure(&error.to_string(), causes(error), error.next_step(), exit);
+/// What the technician does next: an unknown outcome is found out by going on with the job.
+fn next_step(failure: &Failure, unknown: bool) -> String {
+    let next = failure.error.next_step();
+    match failure.job {
+        Some(job) if unknown && goes_on(&failure.error) => format!("{next}; then: tethercert resume {job}"),
+        _ => next,
+    }
+}
+
+/// Whether the same job can go on as it is: without a person's doing, and not with a new key only.
+fn goes_on(error: &ProvisionError) -> bool {
+    let as_it_is = match error.remedyable() {
+        Remedyable::Failed | Remedyable::NotFound | Remedyable::Temporary => true,
+        Remedyable::Person | Remedyable::Policy => false,
+    };
+    as_it_is && !error.never_fits() && !matches!(error, ProvisionError::StoreUnavailable { .. })
 }
 
 fn whole(error: &ProvisionError) -> String {
@@ -291,17 +306,12 @@ fn last_words(outcome: &Outcome, job: Option<JobNumber>) -> String {
         }
         Outcome::Unknown(failure) => {
             parts.extend(failure.already.clone());
-            match failure.error.remedyable() {
-                // The same again would meet the same: first somebody does what the error asks for.
-                Remedyable::Person | Remedyable::Policy => {
-                    parts.push("leave USB plugged in".to_owned());
-                    parts.push(failure.error.next_step());
-                }
-                Remedyable::Failed | Remedyable::NotFound | Remedyable::Temporary => {
-                    let job = job.map(|job| format!(" {job}")).unwrap_or_default();
-                    parts.push(format!("leave USB plugged in, then: tethercert resume{job}"));
-                }
-            }
+            parts.push("leave USB plugged in".to_owned());
+            // The same again would meet the same: first somebody does what the error asks for.
+            parts.push(match job {
+                Some(job) if goes_on(&failure.error) => format!("then: tethercert resume {job}"),
+                _ => failure.error.next_step(),
+            });
         }
     }
     dotted(&parts)

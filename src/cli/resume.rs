@@ -212,19 +212,24 @@ fn add_pool(pool: &mut PoolArgs, terms: &Terms) -> Result<(), CliError> {
     let at = &mut pool.at;
     pool.pool = option("pool", terms.pool.as_deref())?;
     at.certprov_url = Some(terms.web_services.clone());
-    at.registrar =
-        at.registrar.take().map_or_else(|| option("registrar", terms.registrar.as_deref()), |it| Ok(Some(it)))?;
-    at.tls = at.tls.map_or_else(|| option("tls", terms.tls.as_deref()), |it| Ok(Some(it)))?;
-    at.proxy = at.proxy.take().map_or_else(|| option("proxy", terms.proxy.as_deref()), |it| Ok(Some(it)))?;
+    if at.registrar.is_none() {
+        at.registrar = option("registrar", terms.registrar.as_deref())?;
+    }
+    if at.tls.is_none() {
+        at.tls = option("tls", terms.tls.as_deref())?;
+    }
+    if at.proxy.is_none() {
+        at.proxy = option("proxy", terms.proxy.as_deref())?;
+    }
+    if at.profile.is_none() {
+        at.profile = terms.profile.as_ref().map(PathBuf::from);
+    }
     if at.trust_anchor.is_empty() {
         at.trust_anchor = terms.trust_anchors.iter().map(PathBuf::from).collect();
     }
     if at.resolve.is_empty() {
-        at.resolve = terms
-            .resolve
-            .iter()
-            .filter_map(|text| option("resolve", Some(text)).transpose())
-            .collect::<Result<_, _>>()?;
+        let kept = terms.resolve.iter().map(|text| option("resolve", Some(text)));
+        at.resolve = kept.filter_map(Result::transpose).collect::<Result<_, _>>()?;
     }
     if at.allow_host.is_empty() {
         at.allow_host.clone_from(&terms.allowed_hosts);

@@ -251,7 +251,7 @@ pub struct JobStarted {
     pub slot: String,
     /// What else it takes to go on with the job. Ledgers of the first version have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub terms: Option<Terms>,
+    pub terms: Option<Box<Terms>>,
 }
 
 /// What it takes to go on with a job, as it was given on the command line. Never a secret.
@@ -280,6 +280,8 @@ pub struct Terms {
     pub tls: Option<String>,
     /// The way to the pool, where it was given by hand; never with a password.
     pub proxy: Option<String>,
+    /// File with what is not public about the pool, where it was given by hand.
+    pub profile: Option<String>,
     /// Whether a phone is refused for which nothing vouches.
     pub require_authentic: bool,
     /// What the phone does at the end, as the option is called: `sign-in`, `restart`.

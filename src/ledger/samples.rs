@@ -21,7 +21,7 @@ pub(super) fn started() -> JobStarted {
         ..Terms::default()
     };
     let slot = "port 1-4.2".into();
-    JobStarted { tool: "0.1.0".into(), lab: true, dry_run: false, user: alice(), slot, terms: Some(terms) }
+    JobStarted { tool: "0.1.0".into(), lab: true, dry_run: false, user: alice(), slot, terms: Some(Box::new(terms)) }
 }
 
 pub(super) fn publication(request_id: u128) -> Publication {

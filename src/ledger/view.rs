@@ -273,7 +273,7 @@ pub(super) fn summaries(records: Vec<Record>) -> Vec<JobSummary> {
                 slot: started.slot,
                 lab: started.lab,
                 dry_run: started.dry_run,
-                terms: started.terms,
+                terms: started.terms.map(|terms| *terms),
                 phone: None,
                 proved: None,
                 end: None,

@@ -181,6 +181,17 @@ impl ProvisionError {
         }
     }
 
+    /// Whether no repetition can bring what was published onto the phone, so that only a new job does. All of these come
+    /// before a commit.
+    pub fn never_fits(&self) -> bool {
+        matches!(
+            self,
+            Self::NotAccepted { .. }
+                | Self::Service(ServiceError::UnfitCertificate { .. })
+                | Self::Phone(PhoneError::CheckBad(_))
+        )
+    }
+
     /// What the technician does next.
     pub fn next_step(&self) -> String {
         match self {

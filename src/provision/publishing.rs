@@ -7,11 +7,15 @@ use super::story::{Ready, Story, full_text};
 use super::{Operator, ProvisionError};
 use crate::credential::Certificate;
 use crate::ledger;
-use crate::phone::TransactionId;
+use crate::phone::{Driver, TransactionId};
 use crate::service::ocauth::{Diagnosis, Meaning};
 use crate::service::{Enrolment, Publication, Published, ServiceError, SignIn, Ticket};
+use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
+
+/// A phone may end a session in which nothing comes, after ten minutes or more (docs/tether-protocol.md).
+const SESSION_LASTS: Duration = Duration::from_secs(300);
 
 /// What may still be done again for one publication.
 struct Again {
@@ -25,19 +29,19 @@ struct Again {
 
 impl<O: Operator> Story<'_, O> {
     /// Has the service publish the phone's request, and judges what came back.
-    pub(super) async fn publish<E: Enrolment>(
+    pub(super) async fn publish<D: Driver, E: Enrolment>(
         &mut self,
         ready: &Ready,
         credential: &SignIn,
         ticket: Ticket,
+        phone: &mut D,
         service: &mut E,
     ) -> Result<(Certificate, Option<String>), ProvisionError> {
         let transaction = ready.planned.transaction.id;
         let started = self.began(Stage::Publish, "the service publishes");
         let known = ready.planned.transaction.known.as_ref();
         self.publishing.lost_answers = known.map_or(0, ledger::TransactionView::unanswered);
-        let rolled_on = self.rolls_on;
-        let published = match self.try_to_publish(ready, credential, ticket, service, rolled_on).await {
+        let published = match self.try_to_publish(ready, credential, ticket, phone, service).await {
             Ok(published) => published,
             Err(error) => {
                 // Not by this error alone: an answer that was lost before it is lost still.
@@ -86,14 +90,15 @@ impl<O: Operator> Story<'_, O> {
 
     /// Sends the publication until it is published or may not be sent again. Each sending has its intent and its end in
     /// the ledger.
-    async fn try_to_publish<E: Enrolment>(
+    async fn try_to_publish<D: Driver, E: Enrolment>(
         &mut self,
         ready: &Ready,
         credential: &SignIn,
         mut ticket: Ticket,
+        phone: &mut D,
         service: &mut E,
-        rolled_on: bool,
     ) -> Result<Published, ProvisionError> {
+        let rolled_on = self.rolls_on;
         let transaction = ready.planned.transaction.id;
         let publication = self.publication(ready);
         let mut again = Again { attempt: 1, tickets: 1, repetitions: 1 };
@@ -109,14 +114,15 @@ impl<O: Operator> Story<'_, O> {
             self.rolls_on = rolled_on || self.publishing.lost_answers > 0;
             self.write_failure(transaction, &error, again.attempt).await?;
             if let Some(diagnosis) = store_unavailable(&error) {
-                let said = diagnosis.to_string();
+                let number = diagnosis.number.map(|number| format!("{number} ")).unwrap_or_default();
+                let said = format!("{number}{}", diagnosis.reason);
                 let (server, at) = (diagnosis.server.clone(), OffsetDateTime::now_utc());
                 self.publishing.store_unavailable.push(StoreTry { server, at, said });
                 if again.attempt >= self.publishing.of {
                     return Err(self.lasting());
                 }
                 again = Again { attempt: again.attempt + 1, tickets: 1, ..again };
-                self.wait_for_the_store(again.attempt).await?;
+                self.wait_for_the_store(again.attempt, phone).await?;
             } else if error.ticket_refused() && again.tickets > 0 {
                 again.tickets -= 1;
                 ticket = service.sign_in(&self.job.user, credential).await?;
@@ -130,16 +136,26 @@ impl<O: Operator> Story<'_, O> {
         }
     }
 
-    /// Waits before the next try; a stop ends the wait, since nothing is on its way.
-    async fn wait_for_the_store(&mut self, attempt: u32) -> Result<(), ProvisionError> {
+    /// Waits before the next try, and publishes only for a phone that is still there. A stop ends the wait, since nothing is
+    /// on its way.
+    async fn wait_for_the_store<D: Driver>(&mut self, attempt: u32, phone: &mut D) -> Result<(), ProvisionError> {
         let wait = self.jitter.spread(self.job.publish_wait);
         let server = self.publishing.store_unavailable.last().and_then(|last| last.server.clone());
         let of = self.publishing.of;
         self.operator.event(Event::StoreWait { server, attempt, of, seconds: wait.as_secs_f64() });
-        tokio::select! {
-            biased;
-            () = self.stop.asked() => return Err(ProvisionError::Stopped),
-            () = tokio::time::sleep(wait) => {}
+        let mut left = wait;
+        loop {
+            let nap = left.min(SESSION_LASTS);
+            left -= nap;
+            tokio::select! {
+                biased;
+                () = self.stop.asked() => return Err(ProvisionError::Stopped),
+                () = tokio::time::sleep(nap) => {}
+            }
+            self.until_stopped(phone.look(Duration::ZERO)).await??;
+            if left.is_zero() {
+                break;
+            }
         }
         let waiting = format!("the service publishes, try {attempt} of {of}");
         self.operator.event(Event::StepBegan { step: Stage::Publish, waiting });

@@ -4,8 +4,8 @@ use super::event::{Event, Stage, StepDone};
 use super::planning::Planned;
 use super::{Failure, Jitter, Job, Operator, Outcome, Plan, ProvisionError, Publishing, Receipt, Stop, Verified};
 use crate::ledger::{self, JobNumber, JobStarted, Ledger, TransactionView};
-use crate::phone::{Authenticity, Driver, Parting, PhoneError, TransactionId};
-use crate::service::{Enrolment, ServiceError};
+use crate::phone::{Authenticity, Driver, Parting, TransactionId};
+use crate::service::Enrolment;
 use std::time::{Duration, Instant};
 
 /// Takes one phone from plugged in to verified, and writes down how it went.
@@ -23,7 +23,7 @@ pub async fn provision<D: Driver, E: Enrolment, O: Operator>(
         dry_run: job.dry_run,
         user: job.user.clone(),
         slot: job.slot.clone(),
-        terms: job.terms.clone(),
+        terms: job.terms.clone().map(Box::new),
     };
     let number = match ledger.begin_job(started).await {
         Ok(number) => number,
@@ -152,7 +152,7 @@ impl<'a, O: Operator> Story<'a, O> {
                 self.publishing.lost_answers = known.map_or(0, TransactionView::unanswered);
                 Ok(published.clone())
             }
-            (None, Some((credential, ticket))) => self.publish(&ready, &credential, ticket, service).await,
+            (None, Some((credential, ticket))) => self.publish(&ready, &credential, ticket, phone, service).await,
             (None, None) => unreachable!("without a publication there was a sign-in"),
         };
         let installed = match published {
@@ -162,7 +162,7 @@ impl<'a, O: Operator> Story<'a, O> {
         let (leaf, published_by) = match installed {
             Ok(installed) => installed,
             Err(error) => {
-                if never_fits(&error) {
+                if error.never_fits() {
                     // The phone can do nothing with what was published: the next run has to publish anew.
                     let reason = "what was published does not fit the phone";
                     if let Err(error) = self.give_up(ready.planned.transaction.id, reason, phone).await {
@@ -247,16 +247,6 @@ impl<'a, O: Operator> Story<'a, O> {
             () = self.stop.asked() => Err(ProvisionError::Stopped),
         }
     }
-}
-
-/// Whether no repetition can bring what was published onto the phone. All of these come before a commit.
-fn never_fits(error: &ProvisionError) -> bool {
-    matches!(
-        error,
-        ProvisionError::NotAccepted { .. }
-            | ProvisionError::Service(ServiceError::UnfitCertificate { .. })
-            | ProvisionError::Phone(PhoneError::CheckBad(_))
-    )
 }
 
 /// An error with all that is under it, in a line.

@@ -1,6 +1,7 @@
 //! What the program says and promises, as the binary in a clean environment.
 
 mod pools;
+mod resume;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -91,6 +92,7 @@ fn stable() -> insta::Settings {
         (r#"("(took_ms|bytes_\w+|transfers)":)\d+"#, "${1}0"),
         (r"20\d\d-\d\d-\d\dT[0-9:.]+Z", "[rfc3339]"),
         (r"20\d\d-\d\d-\d\d", "yyyy-mm-dd"),
+        (r"\d\d:\d\d:\d\d UTC", "hh:mm:ss UTC"),
         (r"\d\d:\d\d UTC", "hh:mm UTC"),
         (r"\d+ years", "NN years"),
         (r"[0-9A-F]{4}…[0-9A-F]{2}", "FFFF…FF"),
@@ -161,13 +163,14 @@ fn contains(bytes: &[u8], secret: &str) -> bool {
 #[test]
 fn every_help_page_is_as_it_was_read_over() {
     let tool = Tool::new();
-    let pages: [&[&str]; 16] = [
+    let pages: [&[&str]; 17] = [
         &["--help"],
         &["list", "--help"],
         &["info", "--help"],
         &["identify", "--help"],
         &["provision", "--help"],
         &["provision", "-h"],
+        &["resume", "--help"],
         &["verify", "--help"],
         &["setup", "--help"],
         &["setup", "pool", "--help"],

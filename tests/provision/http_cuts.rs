@@ -181,10 +181,15 @@ async fn a_line_cut_at_any_record_of_any_exchange_leaves_a_true_word_and_a_job_t
     let [to_server, to_client] = proxy.records();
     assert!(to_server >= requests && to_client >= requests, "{to_server} and {to_client} records, {requests} requests");
 
-    let cuts = [(Way::ToServer, to_server), (Way::ToClient, to_client)].into_iter().flat_map(|(way, records)| {
+    // All of a record to the client is the same as nothing of the next one.
+    let ways = [
+        (Way::ToServer, to_server, &[Much::Nothing, Much::Half, Much::All][..]),
+        (Way::ToClient, to_client, &[Much::Nothing, Much::Half][..]),
+    ];
+    let cuts = ways.into_iter().flat_map(|(way, records, much)| {
         (1..=records).flat_map(move |record| {
-            [Much::Nothing, Much::Half, Much::All].into_iter().flat_map(move |much| {
-                [After::Mended, After::Dead].into_iter().map(move |after| Cut { way, record, much, after })
+            much.iter().flat_map(move |much| {
+                [After::Mended, After::Dead].map(move |after| Cut { way, record, much: *much, after })
             })
         })
     });

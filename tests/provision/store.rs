@@ -1,7 +1,7 @@
 //! The data store behind the service: unavailable for a while or for long, and what it does with a second publication.
 
 use crate::answers::Answers;
-use crate::bench::{Bench, Resumed, alice, done, not_done, pool_settings, unknown};
+use crate::bench::{Bench, PORT, Resumed, alice, done, not_done, pool_settings, unknown};
 use std::time::Duration;
 use tethercert::lab::pki::ServerFaults;
 use tethercert::lab::web_services::{Ailment, FrontEnd, FrontEnds, Illness, Kind, StoreRule};
@@ -117,6 +117,25 @@ async fn a_stop_ends_the_wait_at_once_and_nothing_is_published() {
     bench.resume().await;
     assert_eq!(bench.phone().installed(), bench.published());
     assert!(bench.published().is_some());
+}
+
+#[tokio::test]
+async fn a_phone_that_goes_away_during_the_wait_gets_no_certificate_published() {
+    let bench = Bench::new().await;
+    bench.lab.web().faults().store_unavailable = 1;
+    let hook = |event: &Event| {
+        if is_wait(event) {
+            bench.lab.exporter().pull(PORT);
+        }
+    };
+    let mut answers = Answers { hook: Some(Box::new(hook)), ..bench.answers() };
+    let outcome = bench.run(&four_tries(&bench), &mut answers).await;
+    bench.write_end(&outcome).await;
+    assert!(matches!(not_done(outcome), ProvisionError::Phone(_)));
+    assert_eq!(bench.published(), None);
+
+    bench.lab.exporter().replug(PORT);
+    assert!(matches!(bench.resume().await.as_slice(), [Resumed::Ran(Outcome::Done(_))]));
 }
 
 #[tokio::test]

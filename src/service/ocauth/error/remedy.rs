@@ -80,7 +80,7 @@ impl ServiceError {
                     "check that the address is the certificate provisioning service of a pool"
                 }
             },
-            Self::OutcomeUnknown { .. } => "repeat the same command: the same request is sent again with the same ids",
+            Self::OutcomeUnknown { .. } => "check the network; the job goes on with the same request and the same ids",
             Self::UnfitCertificate { .. } => "repeat the same command: a new key is made and published",
         };
         text.to_owned()
