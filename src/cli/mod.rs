@@ -20,6 +20,7 @@ mod settings;
 mod setup;
 mod stop;
 mod text;
+mod trust;
 mod verify;
 pub(crate) mod wrong;
 
@@ -63,6 +64,7 @@ enum Command {
     Identify(identify::Args),
     Provision(Box<provision::Args>),
     Verify(verify::Args),
+    Trust(trust::Args),
     Setup(setup::Args),
     Pool(pool::Args),
     Ledger(ledger::Args),
@@ -81,6 +83,7 @@ impl Cli {
             Some(Command::Identify(args)) => identify::run(args, &screen).await,
             Some(Command::Provision(args)) => Ok(provision::run(*args, &screen).await),
             Some(Command::Verify(args)) => verify::run(args, &screen).await,
+            Some(Command::Trust(args)) => trust::run(args, &screen).await,
             Some(Command::Setup(args)) => setup::run(args, &screen).await,
             Some(Command::Pool(args)) => pool::run(args, &screen).await,
             Some(Command::Ledger(args)) => ledger::run(args, &screen).await,

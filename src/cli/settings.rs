@@ -160,8 +160,8 @@ impl PoolSettings {
             resolve: Setting::of_options("--resolve", at.resolve.clone())
                 .or_else(|| file.and_then(|(pool, file)| pool.list("resolve", &file.resolve)))
                 .unwrap_or_else(|| Setting::default_of(Vec::new())),
-            also_servers: file
-                .and_then(|(pool, file)| pool.list("also_servers", &file.also_servers))
+            also_servers: Setting::of_options("--also-server", args.also_server.clone())
+                .or_else(|| file.and_then(|(pool, file)| pool.list("also_servers", &file.also_servers)))
                 .unwrap_or_else(|| Setting::default_of(Vec::new())),
             auth: who
                 .auth
@@ -195,7 +195,8 @@ impl PoolSettings {
             proxy: Setting::new(Proxy::Straight, Origin::Lab),
             allow_hosts: Setting::default_of(Vec::new()),
             resolve: Setting::default_of(Vec::new()),
-            also_servers: Setting::default_of(Vec::new()),
+            also_servers: Setting::of_options("--also-server", args.also_server.clone())
+                .unwrap_or_else(|| Setting::default_of(Vec::new())),
             auth: who.auth.unwrap_or_else(|| Setting::default_of("ntlm".to_owned())),
             login: who.login,
             user: who.user,
