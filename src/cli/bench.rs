@@ -19,7 +19,7 @@ use tethercert::phone::tether::HostKey;
 use tethercert::phone::{Finder, Found, PhoneError};
 use tethercert::pool::{HostAndPort, PoolName, without_password};
 use tethercert::provision::Stop;
-use tethercert::service::ocauth::{PinProfile, Pool, RootChainsProfile, RootDownload, Settings};
+use tethercert::service::ocauth::{DownloadPlace, Pool, Profile, RootDownload, Settings};
 use tethercert::tls::{Engine, Proxy, Resolve};
 use tethercert::usb::{Selector, Usb, UsbError, UsbIpHost};
 use url::{Host, Url};
@@ -32,6 +32,8 @@ const LEDGER: &str = "TETHERCERT_LEDGER";
 const USBIP: &str = "TETHERCERT_USBIP";
 /// The lab's pool as the screen names it. It resolves nowhere: the embedded lab says where it is.
 const LAB_HOST: &str = "web.contoso.example";
+/// Where the embedded lab offers its root chains over plain http.
+const ROOT_CHAINS: &str = "/CertProv/CertProvisioningService.svc";
 
 /// Where phones are looked for.
 #[derive(Args, Debug, Default)]
@@ -64,7 +66,7 @@ pub(crate) struct PhoneArgs {
 }
 
 /// Which pool is meant.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Clone)]
 pub(crate) struct PoolArgs {
     /// Configured pool [env: TETHERCERT_POOL] [default: the one that serves the user's SIP domain, else the only one]
     ///
@@ -90,7 +92,7 @@ pub(crate) struct PoolArgs {
 }
 
 /// How a pool is reached.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Clone)]
 pub(crate) struct PoolOptions {
     /// Certificate provisioning service of the pool [env: TETHERCERT_CERTPROV_URL]
     ///
@@ -117,6 +119,9 @@ pub(crate) struct PoolOptions {
     /// Let this host receive credentials though it is outside the user's SIP domain; may be repeated
     #[arg(long, help_heading = "Pool", value_name = "HOST")]
     pub(crate) allow_host: Vec<String>,
+    /// File with what is not public about the pool: without one no PIN is sent to it
+    #[arg(long, help_heading = "Pool", value_name = "FILE")]
+    pub(crate) profile: Option<PathBuf>,
 }
 
 /// Others can read a command line.
@@ -245,19 +250,32 @@ impl Bench {
             Some(lab) => PoolSettings::in_lab(args, who, Pool::address(&lab.web().certprov_url(LAB_HOST))?)?,
             None => PoolSettings::of(args, who)?,
         };
+        ChosenPool::of(chosen, self.lab.as_ref(), self.lab_phones, args.explain, &self.screen)
+    }
+}
+
+impl ChosenPool {
+    /// The pool that was settled on, if its address is known. Says what has to be said about it; nothing is connected to.
+    pub(crate) fn of(
+        chosen: PoolSettings,
+        embedded: Option<&Lab>,
+        lab_phones: bool,
+        explain: bool,
+        screen: &Screen,
+    ) -> Result<Option<Self>, CliError> {
         let url = chosen.certprov_url.as_ref().map(|url| url.value.clone());
-        let lab = self.lab.is_some() || url.as_ref().is_some_and(|url| is_lab_pool(url, &chosen.resolve.value));
+        let lab = embedded.is_some() || url.as_ref().is_some_and(|url| is_lab_pool(url, &chosen.resolve.value));
         if lab {
-            self.screen.mark_lab();
+            screen.mark_lab();
         }
-        if args.explain {
-            chosen.explain(&self.screen);
+        if explain {
+            chosen.explain(screen);
         }
         let Some(url) = url else { return Ok(None) };
-        self.warn_of_old_tls(&chosen);
+        warn_of_old_tls(chosen.engine.value, &chosen.name(), &chosen.engine.origin.to_string(), screen);
         let mut trust = chosen.trust()?;
         let mut resolve = chosen.resolve.value.clone();
-        if let Some(lab) = &self.lab {
+        if let Some(lab) = embedded {
             let address = lab.web().address();
             trust.add_file(&lab.ready().trust_anchor)?;
             resolve.push(Resolve { host: LAB_HOST.to_owned(), port: address.port(), address });
@@ -274,38 +292,34 @@ impl Bench {
                 settings.also_servers.push(server);
             }
         }
-        settings.root_download = self.root_download(args, lab);
-        // A PIN goes only where both ends of the wire are a lab's.
-        settings.pin_profile = if lab && self.lab_phones { PinProfile::Lab } else { PinProfile::Unknown };
+        let embedded_url = || Url::parse(&embedded?.web().issuer_url()).ok()?.join(ROOT_CHAINS).ok();
+        settings.root_download = RootDownload {
+            place: match chosen.root_chains_url.clone().or_else(embedded_url) {
+                Some(url) => DownloadPlace::At(url),
+                // What listens on port 80 of this computer may be anything.
+                None if lab => DownloadPlace::Nowhere,
+                None => DownloadPlace::Usual,
+            },
+            thumbprint: chosen.root_thumbprint,
+        };
+        // Without a file a PIN goes only where both ends of the wire are a lab's.
+        settings.profile = match &chosen.profile {
+            Some(file) => Some(Profile::from_file(&file.value)?),
+            None => (lab && lab_phones).then(Profile::lab),
+        };
         let pool = Pool::new(settings)?;
-        Ok(Some(ChosenPool { url: pool.certprov_url().to_string(), pool, lab, settings: chosen }))
-    }
-
-    /// The lab's message goes to a lab only, and to one of another program only where its address is given: what listens on
-    /// port 80 of this computer may be anything.
-    fn root_download(&self, args: &PoolArgs, lab: bool) -> RootDownload {
-        let profile = RootChainsProfile::lab();
-        let embedded =
-            self.lab.as_ref().and_then(|lab| Url::parse(&lab.web().issuer_url()).ok()?.join(&profile.path).ok());
-        let url = args.root_chains_url.clone().or(embedded);
-        let profile = (lab && url.is_some()).then_some(profile);
-        RootDownload { profile, url, thumbprint: args.root_thumbprint }
-    }
-
-    /// In every output of a command that goes by old TLS, since it protects less.
-    fn warn_of_old_tls(&self, chosen: &PoolSettings) {
-        warn_of_old_tls(chosen.engine.value, &chosen.name(), &chosen.engine.origin.to_string(), &self.screen);
+        Ok(Some(Self { url: pool.certprov_url().to_string(), pool, lab, settings: chosen }))
     }
 }
 
-/// Says aloud that a pool is reached by old TLS, if it is.
+/// Says aloud that a pool is reached by old TLS, if it is: in every output of a command that does so.
 pub(crate) fn warn_of_old_tls(engine: Engine, pool: &str, origin: &str, screen: &Screen) {
     if engine == Engine::Modern {
         return;
     }
     let message = format!(
-        "pool {pool} is reached by old TLS (legacy, {origin}): TLS 1.0 to 1.2 without forward secrecy, which can be \
-         recorded now and read later; have the server offer ECDHE with AES-GCM"
+        "pool {pool} is reached by old TLS (legacy, {origin}): TLS 1.0 to 1.2 with ciphers that are \
+         no longer called safe; have the server offer ECDHE with AES-GCM"
     );
     screen.json("warning", &WarningLine { warning: "legacy_tls", pool, message: &message });
     screen.toned(Tone::Unsure, "OLD TLS", &message);

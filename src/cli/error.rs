@@ -8,7 +8,8 @@ use tethercert::phone::definition::DefinitionError;
 use tethercert::phone::tether::HostKeyError;
 use tethercert::pool::PoolsError;
 use tethercert::provision::{NoAnswer, ProvisionError};
-use tethercert::service::ocauth::PoolError;
+use tethercert::service::capture::{NothingCaptured, WriteError};
+use tethercert::service::ocauth::{PoolError, ProfileError};
 use tethercert::tls::TrustError;
 use tethercert::usb::UsbError;
 
@@ -39,12 +40,21 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Pools(#[from] PoolsError),
     #[error(transparent)]
+    Profile(#[from] ProfileError),
+    #[error(transparent)]
+    Capture(#[from] NothingCaptured),
+    #[error(transparent)]
+    WriteCapture(#[from] WriteError),
+    #[error(transparent)]
     Trust(#[from] TrustError),
     /// A file with a secret, or a secret that nobody gave.
     #[error(transparent)]
     Secret(#[from] NoAnswer),
     #[error("{} could not be written", path.display())]
     NotWritten { path: std::path::PathBuf, source: io::Error },
+    /// The phone of a job that was to be resumed.
+    #[error("the phone {serial} ({model}) is not plugged in")]
+    PhoneMissing { serial: String, model: String },
     #[error("the lab could not be started")]
     Lab(#[source] io::Error),
     #[error("signals of the system cannot be received")]
@@ -77,9 +87,13 @@ impl CliError {
             Self::Definition(error) => error.next_step().to_owned(),
             Self::Pool(error) => error.next_step().to_owned(),
             Self::Pools(error) => error.next_step(),
+            Self::Profile(error) => error.next_step().to_owned(),
+            Self::Capture(error) => error.next_step().to_owned(),
+            Self::WriteCapture(error) => error.next_step().to_owned(),
             Self::Trust(error) => error.next_step().to_owned(),
             Self::Secret(error) => error.next_step(),
             Self::NotWritten { .. } => "check that this user may write there, or name another folder".into(),
+            Self::PhoneMissing { .. } => "plug it in and repeat; its job waits".into(),
             Self::Lab(_) => "free some ports and some room in the temporary folder, then repeat".into(),
             Self::Signals(_) => "repeat; without signals a job could not be stopped at a safe point".into(),
         }
@@ -88,8 +102,11 @@ impl CliError {
     /// The exit code that goes with it.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Usage { .. } | Self::Definition(_) | Self::Pool(_) | Self::Trust(_) => Exit::Usage,
+            Self::Usage { .. } | Self::Definition(_) | Self::Pool(_) | Self::Profile(_) | Self::Trust(_) => Exit::Usage,
             Self::Secret(NoAnswer::Unreadable { .. } | NoAnswer::Empty { .. }) => Exit::Usage,
+            Self::Capture(error) if error.is_temporary() => Exit::Temporary,
+            Self::Capture(_) | Self::WriteCapture(WriteError::NotWritable { .. }) => Exit::Failed,
+            Self::WriteCapture(WriteError::NotEmpty { .. }) => Exit::Usage,
             Self::Pools(error) => match error {
                 PoolsError::NoSuchPool { .. } => Exit::NotFound,
                 PoolsError::Ambiguous { .. } | PoolsError::OtherDomain { .. } => Exit::NeedsPerson,
@@ -103,6 +120,7 @@ impl CliError {
             },
             Self::Secret(NoAnswer::Nobody { .. }) => Exit::NeedsPerson,
             Self::Refused { .. } => Exit::Refused,
+            Self::PhoneMissing { .. } => Exit::NotFound,
             Self::NeedsPerson { .. } => Exit::NeedsPerson,
             Self::Job(error) => error.remedyable().into(),
             Self::Usb(error) => match error {

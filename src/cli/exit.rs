@@ -14,7 +14,6 @@ pub(crate) enum Exit {
     /// The phone that is meant is not there.
     NotFound = 3,
     /// Of several phones, some failed.
-    #[expect(dead_code, reason = "belongs to the list; commands for several phones use it")]
     SomeFailed = 4,
     /// Something may have happened that could not be confirmed. The same command again finds out.
     Unknown = 5,

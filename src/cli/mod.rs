@@ -6,6 +6,7 @@ mod error;
 mod exit;
 mod identify;
 mod info;
+mod job;
 mod lab;
 mod ledger;
 mod list;
@@ -14,6 +15,7 @@ mod overview;
 mod pool;
 mod provision;
 mod report;
+mod resume;
 mod screen;
 mod secret;
 mod settings;
@@ -48,7 +50,7 @@ const AFTER: &str = "\
 Exit codes:
   0 done          3 not found                    6 refused by policy
   1 failed        4 some failed                  7 temporary: repeat later
-  2 usage         5 unknown: repeat the command  8 needs a person
+  2 usage         5 unknown: resume              8 needs a person
 
 Environment: TETHERCERT_POOL, TETHERCERT_CERTPROV_URL, TETHERCERT_REGISTRAR,
 TETHERCERT_TRUST_ANCHOR, TETHERCERT_TLS, TETHERCERT_PROXY, TETHERCERT_DRIVERS,
@@ -63,6 +65,7 @@ enum Command {
     Info(info::Args),
     Identify(identify::Args),
     Provision(Box<provision::Args>),
+    Resume(Box<resume::Args>),
     Verify(verify::Args),
     Trust(trust::Args),
     Setup(setup::Args),
@@ -75,13 +78,14 @@ impl Cli {
     /// Does what was asked.
     pub(crate) async fn run(self) -> Exit {
         let screen = Screen::new(self.json);
-        let provisions = matches!(self.command, Some(Command::Provision(_)));
+        let provisions = matches!(self.command, Some(Command::Provision(_) | Command::Resume(_)));
         let done = match self.command {
             None => overview::run(&screen).await,
             Some(Command::List(args)) => list::run(args, &screen).await,
             Some(Command::Info(args)) => info::run(args, &screen).await,
             Some(Command::Identify(args)) => identify::run(args, &screen).await,
             Some(Command::Provision(args)) => Ok(provision::run(*args, &screen).await),
+            Some(Command::Resume(args)) => resume::run(*args, &screen).await,
             Some(Command::Verify(args)) => verify::run(args, &screen).await,
             Some(Command::Trust(args)) => trust::run(args, &screen).await,
             Some(Command::Setup(args)) => setup::run(args, &screen).await,
@@ -93,7 +97,7 @@ impl Cli {
             screen.error(&error);
             error.exit()
         });
-        // The exit code of `provision` is that of its outcome.
+        // The exit code of a job is that of its outcome.
         if exit == Exit::Done && screen.has_lost_a_line() && !provisions { Exit::Failed } else { exit }
     }
 }

@@ -252,7 +252,10 @@ impl Operator for Console {
                 self.screen.start_spinner(format!("{}/{} {step}: {waiting}", step.number(), Stage::ALL.len()));
             }
             Event::StepDone(done) => self.step(done),
-            Event::StoreWait { .. } => {}
+            Event::StoreWait { server, attempt, of, seconds } => {
+                let at = server.as_deref().map(|server| format!(" at {server}")).unwrap_or_default();
+                self.screen.count_down(&format!("data store unavailable{at} · try {attempt} of {of}"), *seconds);
+            }
             Event::Notice { text } => self.screen.line("note", text),
         }
     }

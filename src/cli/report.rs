@@ -8,9 +8,9 @@ use super::text::{dotted, took};
 use serde::Serialize;
 use std::time::Duration;
 use tethercert::credential::{Certificate, Fingerprint, SipAddress};
-use tethercert::ledger::{self, JobNumber, Ledger};
+use tethercert::ledger::{self, JobNumber, Ledger, Phase, TransactionView, Unfinished};
 use tethercert::phone::{Authenticity, Remedyable, Traffic};
-use tethercert::provision::{Failure, Outcome, Plan, ProvisionError, Receipt, StepDone};
+use tethercert::provision::{Failure, Outcome, Plan, ProvisionError, Publishing, Receipt, Settled, StepDone, StoreTry};
 use tethercert::service::ocauth::Cost;
 use time::OffsetDateTime;
 
@@ -37,6 +37,8 @@ struct OutcomeLine<'a> {
     #[serde(with = "time::serde::rfc3339::option")]
     not_after: Option<OffsetDateTime>,
     published_by: Option<&'a str>,
+    /// How the publication went, where one was tried to its end.
+    publishing: Option<PublishingLine<'a>>,
     unchanged: bool,
     installed: Installed,
     steps: &'a [StepDone],
@@ -44,6 +46,16 @@ struct OutcomeLine<'a> {
     traffic: Traffic,
     cost: CostLine,
     authenticity: Option<&'a Authenticity>,
+}
+
+#[derive(Serialize)]
+struct PublishingLine<'a> {
+    /// `smooth`, `sporadic` or `lasting`, by the tries that met an unavailable data store.
+    data_store: &'static str,
+    /// `once`, `once or twice`, `once or more often`; nothing where nothing is known to be published.
+    published: Option<&'static str>,
+    lost_answers: Option<u32>,
+    unavailable: &'a [StoreTry],
 }
 
 #[derive(Serialize, Default)]
@@ -124,6 +136,83 @@ pub(crate) fn not_begun(error: &CliError, user: Option<&SipAddress>, screen: &Sc
     screen.columns(Tone::Bad, "not done  ", "nothing was begun, nothing was changed");
 }
 
+/// Says that a job could not be resumed: its phone is not there, or an option is missing. It stands as it stood.
+pub(crate) fn not_resumed(unfinished: &Unfinished, error: &CliError, screen: &Screen) -> Exit {
+    screen.error(error);
+    let unknown = unfinished.transaction.as_ref().is_some_and(TransactionView::may_be_published);
+    let line = OutcomeLine {
+        outcome: if unknown { "unknown" } else { "not_done" },
+        exit_code: error.exit().code(),
+        job: Some(unfinished.job.job),
+        user: Some(&unfinished.job.user),
+        message: error.to_string(),
+        next_step: Some(error.next_step()),
+        ..OutcomeLine::default()
+    };
+    screen.json("outcome", &line);
+    let (tone, word) = if unknown { (Tone::Unsure, "unknown  ") } else { (Tone::Bad, "not done  ") };
+    let text = dotted(&[format!("job {}", unfinished.job.job), "it stands as it stood".to_owned()]);
+    screen.columns(tone, word, &text);
+    error.exit()
+}
+
+/// Says how a job ended by the ledger alone, and writes it there.
+pub(crate) async fn settled(unfinished: &Unfinished, settled: &Settled, ledger: &Ledger, screen: &Screen) -> Exit {
+    let job = unfinished.job.job;
+    let exit = if settled.outcome == ledger::Outcome::Done { Exit::Done } else { Exit::Failed };
+    let event = ledger::Event::JobEnded {
+        outcome: settled.outcome,
+        exit_code: exit.code().into(),
+        message: settled.message.clone(),
+        next_step: settled.next_step.clone(),
+    };
+    if let Err(error) = ledger.append(Some(job), &event).await {
+        screen.note(&format!("the end of job {job} could not be written in the ledger: {error}"));
+    }
+    tell_settled(unfinished, settled, exit, screen);
+    exit
+}
+
+/// Says how a job ended that another one has brought to its end meanwhile.
+pub(crate) async fn ended_meanwhile(
+    unfinished: &Unfinished,
+    ledger: &Ledger,
+    screen: &Screen,
+) -> Result<Exit, CliError> {
+    let phase = match &unfinished.transaction {
+        Some(transaction) => ledger.transaction(transaction.id).await?.map(|now| now.phase),
+        None => None,
+    };
+    let proved = phase == Some(Phase::Proved);
+    let settled = Settled {
+        outcome: if proved { ledger::Outcome::Done } else { ledger::Outcome::NotDone },
+        message: match proved {
+            true => "the phone has proved the identity meanwhile".to_owned(),
+            false => "another job of this phone has ended it".to_owned(),
+        },
+        next_step: None,
+    };
+    Ok(self::settled(unfinished, &settled, ledger, screen).await)
+}
+
+fn tell_settled(unfinished: &Unfinished, settled: &Settled, exit: Exit, screen: &Screen) {
+    let done = exit == Exit::Done;
+    let line = OutcomeLine {
+        outcome: if done { "done" } else { "not_done" },
+        exit_code: exit.code(),
+        job: Some(unfinished.job.job),
+        user: Some(&unfinished.job.user),
+        message: settled.message.clone(),
+        next_step: settled.next_step.clone(),
+        ..OutcomeLine::default()
+    };
+    screen.json("outcome", &line);
+    let (tone, word) = if done { (Tone::Good, "done  ") } else { (Tone::Bad, "not done  ") };
+    let mut parts = vec![format!("job {}", unfinished.job.job), settled.message.clone()];
+    parts.extend(settled.next_step.clone());
+    screen.columns(tone, word, &dotted(&parts));
+}
+
 fn end(outcome: &Outcome) -> (Option<JobNumber>, End) {
     let failed = |failure: &Failure, exit: Exit, unknown: bool| End {
         word: if unknown { "unknown" } else { "not done" },
@@ -145,7 +234,11 @@ fn end(outcome: &Outcome) -> (Option<JobNumber>, End) {
                 standing: ledger::Outcome::Done,
                 message: match receipt.unchanged {
                     true => "the phone had it all; nothing was changed".to_owned(),
-                    false => "the phone holds the identity and has proved it".to_owned(),
+                    false => {
+                        let mut parts = vec!["the phone holds the identity and has proved it".to_owned()];
+                        parts.extend(receipt.publishing.iter().flat_map(Publishing::words));
+                        parts.join("; ")
+                    }
                 },
                 next_step: None,
             },
@@ -184,6 +277,7 @@ fn last_words(outcome: &Outcome, job: Option<JobNumber>) -> String {
             if receipt.unchanged {
                 parts.push("nothing was changed".to_owned());
             }
+            parts.extend(receipt.publishing.iter().flat_map(Publishing::words));
             parts.push(if receipt.sign_in_asked { "the phone signs in now" } else { "sign-in not tried" }.to_owned());
             parts.push("unplug USB, keep Ethernet".to_owned());
         }
@@ -204,7 +298,8 @@ fn last_words(outcome: &Outcome, job: Option<JobNumber>) -> String {
                     parts.push(failure.error.next_step());
                 }
                 Remedyable::Failed | Remedyable::NotFound | Remedyable::Temporary => {
-                    parts.push("leave USB plugged in and repeat the same command".to_owned());
+                    let job = job.map(|job| format!(" {job}")).unwrap_or_default();
+                    parts.push(format!("leave USB plugged in, then: tethercert resume{job}"));
                 }
             }
         }
@@ -238,8 +333,14 @@ fn line<'a>(
     };
     match outcome {
         Outcome::Done(receipt) => {
-            let Receipt { verified, authenticity, unchanged, published_by, steps, .. } = receipt.as_ref();
+            let Receipt { verified, authenticity, unchanged, published_by, publishing, steps, .. } = receipt.as_ref();
             OutcomeLine {
+                publishing: publishing.as_ref().map(|publishing| PublishingLine {
+                    data_store: if publishing.store_unavailable.is_empty() { "smooth" } else { "sporadic" },
+                    published: Some(publishing.times()),
+                    lost_answers: Some(publishing.lost_answers),
+                    unavailable: &publishing.store_unavailable,
+                }),
                 certificate_sha256: Some(verified.certificate().fingerprint()),
                 not_after: Some(verified.certificate().not_after()),
                 published_by: published_by.as_deref(),
@@ -254,7 +355,16 @@ fn line<'a>(
             }
         }
         Outcome::NotDone(failure) | Outcome::Unknown(failure) => {
-            OutcomeLine { already: failure.already.as_deref(), steps: &failure.steps, ..line }
+            let publishing = match &failure.error {
+                ProvisionError::StoreUnavailable { tries, .. } => Some(PublishingLine {
+                    data_store: "lasting",
+                    published: None,
+                    lost_answers: None,
+                    unavailable: tries,
+                }),
+                _ => None,
+            };
+            OutcomeLine { already: failure.already.as_deref(), publishing, steps: &failure.steps, ..line }
         }
         Outcome::Planned(_) => line,
     }

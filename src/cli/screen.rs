@@ -6,7 +6,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::text::{tame, wrap};
 use anstyle::{AnsiColor, Style};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -245,6 +245,29 @@ impl Screen {
         let bar = ProgressBar::new_spinner().with_message(tame(&text));
         let template = format!("{}{{spinner}} {{msg}} {{elapsed}}", self.mark());
         bar.set_style(ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.enable_steady_tick(Duration::from_millis(100));
+        if let Some(old) = self.spinner().replace(bar) {
+            old.finish_and_clear();
+        }
+    }
+
+    /// Counts down on a terminal to what comes next; elsewhere it is a line.
+    pub(crate) fn count_down(&self, text: &str, seconds: f64) {
+        if self.is_json() {
+            return;
+        }
+        if !io::stderr().is_terminal() {
+            return self.line("wait", &format!("{text} in {seconds:.0} s"));
+        }
+        let bar = ProgressBar::new_spinner().with_message(tame(text));
+        let style = ProgressStyle::with_template(&format!("{}{{spinner}} {{msg}} in {{left}} s", self.mark()));
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()).with_key(
+            "left",
+            move |state: &ProgressState, to: &mut dyn std::fmt::Write| {
+                let left = (seconds - state.elapsed().as_secs_f64()).max(0.0).ceil();
+                let _ = write!(to, "{left:.0}");
+            },
+        ));
         bar.enable_steady_tick(Duration::from_millis(100));
         if let Some(old) = self.spinner().replace(bar) {
             old.finish_and_clear();

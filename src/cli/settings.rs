@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
-use tethercert::credential::SipAddress;
+use tethercert::credential::{SipAddress, Thumbprint};
 use tethercert::pool::{Choice, HostAndPort, NamedPool, Origin, PoolName, Pools, Setting, choose};
 use tethercert::service::ocauth::Pool;
 use tethercert::tls::{Engine, Proxy, Resolve, Trust};
@@ -36,7 +36,9 @@ pub(crate) struct Who {
     pub(crate) user: Option<Setting<SipAddress>>,
     pub(crate) auth: Option<Setting<String>>,
     pub(crate) login: Option<Setting<String>>,
-    /// The pool's address, when a person was asked for it.
+    pub(crate) publish_tries: Option<Setting<u32>>,
+    pub(crate) publish_wait_seconds: Option<Setting<u64>>,
+    /// The pool's address, when a person was asked for it, or when it is what the command is about.
     pub(crate) certprov_url: Option<Setting<String>>,
 }
 
@@ -59,6 +61,10 @@ pub(crate) struct PoolSettings {
     pub(crate) allow_hosts: Setting<Vec<String>>,
     pub(crate) resolve: Setting<Vec<Resolve>>,
     pub(crate) also_servers: Setting<Vec<HostAndPort>>,
+    /// Only ever said on the command line.
+    pub(crate) root_thumbprint: Option<Thumbprint>,
+    /// Likewise.
+    pub(crate) root_chains_url: Option<Url>,
     pub(crate) user: Option<Setting<SipAddress>>,
     pub(crate) auth: Setting<String>,
     /// `CONTOSO\alice` where the pool's file says the domain, else the SIP address; nobody where there is no user.
@@ -100,12 +106,12 @@ impl PoolSettings {
     /// What is said about the pool that is meant. Nothing is connected to.
     pub(crate) fn of(args: &PoolArgs, who: Who) -> Result<Self, CliError> {
         let at = &args.at;
-        let address = Setting::of_option("--certprov-url", at.certprov_url.clone())
-            .or(who.certprov_url)
-            .or_else(address_of_environment);
+        let given = Setting::of_option("--certprov-url", at.certprov_url.clone()).or(who.certprov_url);
+        let by_hand = given.is_some();
+        let address = given.or_else(address_of_environment);
         let named: Option<Setting<PoolName>> = match Setting::of_option("--pool", args.pool.clone()) {
             // What was typed is stronger than what the environment names, as a whole.
-            None if at.certprov_url.is_some() => None,
+            None if by_hand => None,
             None => of_environment(POOL)?,
             typed => typed,
         };
@@ -141,6 +147,8 @@ impl PoolSettings {
             })
         });
         Ok(Self {
+            root_thumbprint: args.root_thumbprint,
+            root_chains_url: args.root_chains_url.clone(),
             certprov_url,
             registrar: Setting::of_option("--registrar", at.registrar.clone())
                 .or(of_environment(REGISTRAR)?)
@@ -169,10 +177,14 @@ impl PoolSettings {
                 .unwrap_or_else(|| Setting::default_of("ntlm".to_owned())),
             login,
             user: who.user,
-            profile: pool.and_then(|pool| pool.setting("profile", pool.profile())),
-            publish_tries: file.and_then(|(pool, file)| pool.setting("publish_tries", file.publish_tries)),
-            publish_wait_seconds: file
-                .and_then(|(pool, file)| pool.setting("publish_wait_seconds", file.publish_wait_seconds)),
+            profile: Setting::of_option("--profile", at.profile.clone())
+                .or_else(|| pool.and_then(|pool| pool.setting("profile", pool.profile()))),
+            publish_tries: who
+                .publish_tries
+                .or_else(|| file.and_then(|(pool, file)| pool.setting("publish_tries", file.publish_tries))),
+            publish_wait_seconds: who.publish_wait_seconds.or_else(|| {
+                file.and_then(|(pool, file)| pool.setting("publish_wait_seconds", file.publish_wait_seconds))
+            }),
             choice,
         })
     }
@@ -186,7 +198,10 @@ impl PoolSettings {
         refuse_in_lab(!at.resolve.is_empty(), "--resolve")?;
         refuse_in_lab(!at.allow_host.is_empty(), "--allow-host")?;
         refuse_in_lab(at.proxy.is_some(), "--proxy")?;
+        refuse_in_lab(at.profile.is_some(), "--profile")?;
         Ok(Self {
+            root_thumbprint: args.root_thumbprint,
+            root_chains_url: args.root_chains_url.clone(),
             choice: None,
             certprov_url: Some(Setting::new(url, Origin::Lab)),
             registrar: Setting::of_option("--registrar", at.registrar.clone()),
@@ -201,8 +216,8 @@ impl PoolSettings {
             login: who.login,
             user: who.user,
             profile: None,
-            publish_tries: None,
-            publish_wait_seconds: None,
+            publish_tries: who.publish_tries,
+            publish_wait_seconds: who.publish_wait_seconds,
         })
     }
 

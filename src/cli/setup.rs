@@ -4,7 +4,7 @@ use super::ask::Person;
 use super::bench::{PoolOptions, is_lab_pool, warn_of_old_tls};
 use super::error::CliError;
 use super::exit::Exit;
-use super::provision::Auth;
+use super::job::Auth;
 use super::screen::{Screen, Tone};
 use super::settings::pools;
 use super::text::{date, dotted};

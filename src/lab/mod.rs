@@ -22,7 +22,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tempfile::TempDir;
 use usbip::Exporter;
-use web_services::{Options, User, WebServices};
+use web_services::{LabTls, Options, User, WebServices};
 
 /// What a lab is made of.
 #[derive(Debug, Clone)]
@@ -33,13 +33,15 @@ pub struct LabOptions {
     pub fresh_keys: bool,
     /// How long making a key seems to take a phone, beside what it takes.
     pub key_delay: Duration,
+    /// Which TLS the Web Services speak.
+    pub tls: LabTls,
     /// What goes wrong from the beginning, in this order.
     pub faults: Vec<Fault>,
 }
 
 impl Default for LabOptions {
     fn default() -> Self {
-        Self { phones: 1, fresh_keys: true, key_delay: Duration::ZERO, faults: Vec::new() }
+        Self { phones: 1, fresh_keys: true, key_delay: Duration::ZERO, tls: LabTls::default(), faults: Vec::new() }
     }
 }
 
@@ -129,7 +131,7 @@ impl Lab {
             User::new(sip, &format!("+1206555121{n}"))
         });
         let root = pki.root_der().to_vec();
-        let web = WebServices::start(Options::new(pki, users.collect())).await?;
+        let web = WebServices::start(Options { tls: options.tls, ..Options::new(pki, users.collect()) }).await?;
         let exporter = Exporter::start().await?;
         let (phones, faults, folder) = (Vec::new(), Vec::new(), TempDir::new()?);
         let mut lab = Self { keys, maker: Maker::new(), root, web, exporter, phones, faults, folder };

@@ -260,6 +260,8 @@ pub struct JobStarted {
 pub struct Terms {
     /// URL of the certificate provisioning service.
     pub web_services: String,
+    /// The configured pool, where one was chosen.
+    pub pool: Option<String>,
     /// `host:port` of the registrar, where it was given.
     pub registrar: Option<String>,
     /// The way to sign in, as `--auth` spells it.
@@ -274,6 +276,10 @@ pub struct Terms {
     pub resolve: Vec<String>,
     /// Further hosts that may receive credentials.
     pub allowed_hosts: Vec<String>,
+    /// The TLS implementation, where it was given by hand.
+    pub tls: Option<String>,
+    /// The way to the pool, where it was given by hand; never with a password.
+    pub proxy: Option<String>,
     /// Whether a phone is refused for which nothing vouches.
     pub require_authentic: bool,
     /// What the phone does at the end, as the option is called: `sign-in`, `restart`.

@@ -4,7 +4,7 @@
 //! them, so that a cut in between leaves the old pool as it was.
 
 use super::{Anchor, Origin, PoolFile, PoolName, PoolsError, Setting};
-use crate::credential::Certificate;
+use crate::credential::{Certificate, pem};
 use crate::tls::{Trust, TrustError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -156,7 +156,7 @@ impl Pools {
         }
         for (certificate, anchor) in anchors.iter().zip(&file.trust_anchors) {
             let path = self.folder.join(&anchor.file);
-            write_whole(&path, pem(certificate).as_bytes(), Replace::Yes).map_err(not_writable(&path))?;
+            write_whole(&path, pem(certificate.der()).as_bytes(), Replace::Yes).map_err(not_writable(&path))?;
         }
         write_whole(&path, file.text(name).as_bytes(), replace).map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists => PoolsError::Exists { name: name.clone() },
@@ -226,15 +226,6 @@ fn write_whole(path: &Path, bytes: &[u8], replace: Replace) -> io::Result<()> {
     }
     .map(drop)
     .map_err(|error| error.error)
-}
-
-fn pem(certificate: &Certificate) -> String {
-    use base64::Engine as _;
-    let text = base64::engine::general_purpose::STANDARD.encode(certificate.der());
-    let lines: Vec<String> =
-        text.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned()).collect();
-    let name = certificate.label();
-    format!("{name}\n-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
 
 #[cfg(test)]

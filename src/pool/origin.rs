@@ -19,6 +19,8 @@ pub enum Origin {
     },
     /// Typed at the terminal when it was asked for.
     Asked,
+    /// The record of an earlier job.
+    Ledger,
     /// The lab inside the command.
     Lab,
     /// Nobody said otherwise.
@@ -33,6 +35,7 @@ impl Origin {
             Self::Environment(_) => "environment",
             Self::File { .. } => "file",
             Self::Asked => "asked",
+            Self::Ledger => "ledger",
             Self::Lab => "lab",
             Self::Default => "default",
         }
@@ -46,6 +49,7 @@ impl fmt::Display for Origin {
             Self::Option(name) | Self::Environment(name) => f.write_str(name),
             Self::File { path, key } => write!(f, "{key} in {}", path.file_name().unwrap_or_default().display()),
             Self::Asked => f.write_str("asked for"),
+            Self::Ledger => f.write_str("the ledger"),
             Self::Lab => f.write_str("the lab"),
             Self::Default => f.write_str("default"),
         }

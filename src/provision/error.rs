@@ -41,7 +41,7 @@ pub enum ProvisionError {
         source: ReadError,
     },
     /// The user's home pool could not store the certificate, in any try. Each of these published nothing.
-    #[error("the data store stayed unavailable: {}", told(tries))]
+    #[error("the data store is unavailable, lasting: {}", told(tries))]
     StoreUnavailable {
         /// Every try, in order.
         tries: Vec<StoreTry>,
@@ -100,7 +100,7 @@ pub enum ProvisionError {
         /// What the service takes.
         service: String,
     },
-    /// The phone cannot sign in for its user, or the service does not take it.
+    /// The phone cannot sign in for its user.
     #[error("this phone cannot be renewed without a password: {why}")]
     NotRenewable {
         /// Why.

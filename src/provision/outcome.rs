@@ -79,21 +79,16 @@ impl Publishing {
         }
     }
 
-    /// What a person should know of it. Smooth: nothing.
-    pub fn remarks(&self) -> Vec<String> {
-        let mut remarks = Vec::new();
+    /// What a person should know of it, in few words. Smooth: nothing.
+    pub fn words(&self) -> Vec<String> {
+        let mut words = Vec::new();
         if !self.store_unavailable.is_empty() {
-            let tries: Vec<String> = self.store_unavailable.iter().map(ToString::to_string).collect();
-            let (at, of) = (tries.len() + 1, self.of);
-            remarks.push(format!(
-                "sporadic: published at try {at} of {of}, data store unavailable before ({})",
-                tries.join(", ")
-            ));
+            words.push(format!("sporadic: published at try {} of {}", self.store_unavailable.len() + 1, self.of));
         }
         if self.lost_answers > 0 {
-            remarks.push(format!("published {}: an answer was lost", self.times()));
+            words.push(format!("published {}", self.times()));
         }
-        remarks
+        words
     }
 }
 

@@ -3,7 +3,6 @@
 use super::event::{Event, PoolSeen, Stage};
 use super::meeting::{Met, belongs_to};
 use super::outcome::Expected;
-use super::renewing::not_offered;
 use super::story::Story;
 use super::trust::ServerSeen;
 use super::{Operator, Plan, ProvisionError, Verified};
@@ -107,12 +106,8 @@ impl<O: Operator> Story<'_, O> {
                 if self.signs_for_itself() {
                     self.refuse_who_cannot_sign(&met, now)?;
                 }
-                let host = self.until_stopped(service.sign_in_host(&self.job.user, self.job.sign_in)).await?;
-                let host = host.map_err(|error| match self.signs_for_itself() {
-                    true => not_offered(error),
-                    false => error.into(),
-                });
-                secret_goes_to = Some(host?);
+                let host = service.sign_in_host(&self.job.user, self.job.sign_in);
+                secret_goes_to = Some(self.until_stopped(host).await??);
             }
             let consent = self.consent_wanted(&met, &transaction);
             if consent == ConsentWanted::AdministratorCode && !met.authenticity.is_vouched() {

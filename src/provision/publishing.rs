@@ -71,8 +71,11 @@ impl<O: Operator> Story<'_, O> {
         let days = ((leaf.not_after() - now).whole_hours() + 12) / 24;
         let by = published.server.as_deref().map(|server| format!(" by {server}")).unwrap_or_default();
         let mut text = format!("{}{by}, until {} ({days} days)", leaf.fingerprint().short(), date(leaf.not_after()));
-        for remark in self.publishing.remarks() {
-            text = format!("{text}; {remark}");
+        for words in self.publishing.words() {
+            text = format!("{text}; {words}");
+        }
+        for unavailable in &self.publishing.store_unavailable {
+            text = format!("{text}; data store unavailable: {unavailable}");
         }
         self.done(Stage::Publish, text, started);
         match self.refusal(&ready.request, &leaf, now) {

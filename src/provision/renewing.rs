@@ -8,7 +8,7 @@ use super::{Operator, ProvisionError};
 use crate::credential::KeyKind;
 use crate::ledger;
 use crate::phone::{Consent, Driver, Endorsing};
-use crate::service::{Enrolment, ServiceError, SignIn, SignInWay};
+use crate::service::{Enrolment, SignIn, SignInWay};
 use time::OffsetDateTime;
 
 impl<O: Operator> Story<'_, O> {
@@ -78,15 +78,5 @@ impl<O: Operator> Story<'_, O> {
             })
             .await?;
         Ok(SignIn::Certificate(endorsed.endorsement))
-    }
-}
-
-/// The same refusal in the words of a renewal: what the technician can do is to bring the password.
-pub(super) fn not_offered(error: ServiceError) -> ProvisionError {
-    match error {
-        ServiceError::NotOffered { host, .. } => {
-            ProvisionError::NotRenewable { why: format!("{host} does not take certificates for signing in") }
-        }
-        other => other.into(),
     }
 }

@@ -1,5 +1,6 @@
 //! Enrolment on the user's behalf: what `provision` asks of a service that gives out user certificates.
 
+pub mod capture;
 pub mod ocauth;
 pub mod server_trust;
 
@@ -7,6 +8,7 @@ use crate::credential::{KeyKind, SipAddress};
 use crate::tls::ServerChain;
 use secrecy::SecretString;
 use server_trust::{Compared, Download, ServerFound};
+use std::fmt;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -67,6 +69,18 @@ pub enum SignInWay {
     Certificate,
     /// Windows credentials, readable to the server.
     Basic,
+}
+
+impl fmt::Display for SignInWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ntlm => "NTLM authentication",
+            Self::Negotiate => "Negotiate authentication",
+            Self::Pin => "PIN authentication",
+            Self::Certificate => "certificate authentication",
+            Self::Basic => "Basic authentication",
+        })
+    }
 }
 
 /// How the user signs in. No secret ever crosses the cable.

@@ -20,17 +20,20 @@ pub(super) fn server_end_point(certificate: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credential::KeyKind;
-    use crate::lab::keys::Keys;
-    use crate::tls::fixture::signed_with_sha1;
+    use crate::tls::fixture::{rsa_key, signed_with_sha1};
     use proptest::prelude::*;
     use rcgen::{CertificateParams, KeyPair, SignatureAlgorithm};
 
-    fn certificate(algorithm: &'static SignatureAlgorithm) -> Vec<u8> {
-        let pkcs8 = Keys::recycled().take(KeyKind::Rsa2048);
-        let der = rustls::pki_types::PrivatePkcs8KeyDer::from(pkcs8.as_slice());
-        let key = KeyPair::from_pkcs8_der_and_sign_algo(&der, algorithm).or_else(|_| KeyPair::generate_for(algorithm));
-        CertificateParams::default().self_signed(&key.unwrap()).unwrap().der().to_vec()
+    fn certificate(key: &KeyPair) -> Vec<u8> {
+        CertificateParams::default().self_signed(key).unwrap().der().to_vec()
+    }
+
+    fn rsa(algorithm: &'static SignatureAlgorithm) -> Vec<u8> {
+        certificate(&rsa_key(algorithm))
+    }
+
+    fn other(algorithm: &'static SignatureAlgorithm) -> Vec<u8> {
+        certificate(&KeyPair::generate_for(algorithm).unwrap())
     }
 
     fn bound_by(certificate: &[u8]) -> Option<&'static str> {
@@ -43,17 +46,17 @@ mod tests {
 
     #[test]
     fn the_hash_is_that_of_the_certificates_signature() {
-        assert_eq!(bound_by(&certificate(&rcgen::PKCS_RSA_SHA256)), Some("SHA-256"));
-        assert_eq!(bound_by(&certificate(&rcgen::PKCS_RSA_SHA384)), Some("SHA-384"));
-        assert_eq!(bound_by(&certificate(&rcgen::PKCS_RSA_SHA512)), Some("SHA-512"));
-        assert_eq!(bound_by(&certificate(&rcgen::PKCS_ECDSA_P256_SHA256)), Some("SHA-256"));
-        assert_eq!(bound_by(&certificate(&rcgen::PKCS_ECDSA_P384_SHA384)), Some("SHA-384"));
-        assert_eq!(bound_by(&certificate(&rcgen::PKCS_ED25519)), None);
+        assert_eq!(bound_by(&rsa(&rcgen::PKCS_RSA_SHA256)), Some("SHA-256"));
+        assert_eq!(bound_by(&rsa(&rcgen::PKCS_RSA_SHA384)), Some("SHA-384"));
+        assert_eq!(bound_by(&rsa(&rcgen::PKCS_RSA_SHA512)), Some("SHA-512"));
+        assert_eq!(bound_by(&other(&rcgen::PKCS_ECDSA_P256_SHA256)), Some("SHA-256"));
+        assert_eq!(bound_by(&other(&rcgen::PKCS_ECDSA_P384_SHA384)), Some("SHA-384"));
+        assert_eq!(bound_by(&other(&rcgen::PKCS_ED25519)), None);
     }
 
     #[test]
     fn an_old_certificate_is_bound_by_sha_256() {
-        assert_eq!(bound_by(&signed_with_sha1(&certificate(&rcgen::PKCS_RSA_SHA256))), Some("SHA-256"));
+        assert_eq!(bound_by(&signed_with_sha1(&rsa(&rcgen::PKCS_RSA_SHA256))), Some("SHA-256"));
     }
 
     proptest! {

@@ -1,7 +1,6 @@
 //! The way to a trusted stream: reach the server, shake hands, and fetch what its chain lacks.
 
 use super::aia;
-use super::bare;
 use super::chain::{self, ServerChain};
 use super::dial::Dialer;
 use super::error::{Distrust, TlsError};
@@ -12,11 +11,13 @@ use super::proxy::Proxy;
 use super::stream::Stream;
 use super::traffic::{Counted, Traffic};
 use super::trust::Trust;
+use super::{Engine, bare};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, Error};
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// How many missing intermediates are fetched one above the other.
@@ -39,6 +40,7 @@ pub struct Resolve {
 pub struct Connector {
     judge: Option<Arc<Judge>>,
     dialer: Dialer,
+    engine: Engine,
     modern: OnceLock<Modern>,
     session_life: Duration,
 }
@@ -63,6 +65,7 @@ impl Connector {
         Self {
             judge: Judge::new(trust).map(Arc::new),
             dialer: Dialer { resolve, proxy: Proxy::default(), deadline: Duration::from_secs(10) },
+            engine: Engine::default(),
             modern: OnceLock::new(),
             session_life: SESSION_LIFE,
         }
@@ -71,6 +74,12 @@ impl Connector {
     /// With another limit for each of connecting and handshake.
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.dialer.deadline = deadline;
+        self
+    }
+
+    /// With another TLS implementation. A server that it does not reach is an error, and never a reason for the other.
+    pub fn with_engine(mut self, engine: Engine) -> Self {
+        self.engine = engine;
         self
     }
 
@@ -95,7 +104,8 @@ impl Connector {
         alpn: &[&str],
         traffic: &Arc<Traffic>,
     ) -> Result<Stream, TlsError> {
-        let (shaken, distrust) = self.meet(bare(host), port, Purpose::Talk { alpn }, traffic).await?;
+        let host = bare(host);
+        let (shaken, distrust) = self.meet(host, port, Purpose::Talk { alpn }, traffic).await?;
         if let Some(reason) = distrust {
             return Err(TlsError::Untrusted {
                 host: host.to_owned(),
@@ -121,6 +131,20 @@ impl Connector {
         };
         let (_, negotiated) = shaken.open.expect("a look ends no handshake by distrust");
         Ok(Probed { presented: chain.presented, completed: chain.completed, distrust, negotiated })
+    }
+
+    /// Connects to a server whether or not it is trusted, without ALPN. Only for requests that hold nothing of anybody's, and
+    /// for answers that nothing is decided by: a metadata capture for people to read.
+    pub async fn danger_connect(&self, host: &str, port: u16, traffic: &Arc<Traffic>) -> Result<Stream, TlsError> {
+        let (shaken, _) = self.meet(bare(host), port, Purpose::DangerLook, traffic).await?;
+        let presented = shaken.presented.iter().map(|c| c.to_vec()).collect();
+        let (wire, negotiated) = shaken.open.expect("a look ends no handshake by distrust");
+        Ok(Stream { wire, negotiated, chain: ServerChain { presented, completed: Vec::new() } })
+    }
+
+    /// Connects without TLS, by the same way. Only for what anybody may read and change on its way.
+    pub async fn danger_connect_plainly(&self, host: &str, port: u16) -> Result<TcpStream, TlsError> {
+        self.dialer.dial(bare(host), port).await
     }
 
     fn judge(&self) -> Result<&Arc<Judge>, TlsError> {
@@ -182,11 +206,23 @@ impl Connector {
     ) -> Result<Shaken, TlsError> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsError::BadHost { host: host.to_owned() })?;
         let judge = self.judge()?;
-        let modern = self.modern.get_or_init(|| Modern::new(judge.clone(), self.session_life));
-        let tcp = Counted::new(self.dialer.dial(host, port).await?, traffic.clone());
-        let handshake = modern.handshake((host, port), &name, purpose, tcp);
+        let dialed = async || Ok(Counted::new(self.dialer.dial(host, port).await?, traffic.clone()));
+        let limit = self.dialer.deadline;
         let late = |_| self.dialer.timed_out(host, port, "TLS handshake");
-        timeout(self.dialer.deadline, handshake).await.map_err(late)?
+        match self.engine {
+            Engine::Modern => {
+                let modern = self.modern.get_or_init(|| Modern::new(judge.clone(), self.session_life));
+                let handshake = modern.handshake((host, port), &name, purpose, dialed().await?);
+                timeout(limit, handshake).await.map_err(late)?
+            }
+            #[cfg(feature = "legacy-tls")]
+            Engine::Legacy => {
+                let handshake = super::legacy::handshake(judge, &name, purpose, dialed().await?);
+                timeout(limit, handshake).await.map_err(late)?
+            }
+            #[cfg(not(feature = "legacy-tls"))]
+            Engine::Legacy => Err(TlsError::EngineMissing { host: host.to_owned() }),
+        }
     }
 }
 

@@ -98,8 +98,8 @@ mod tests {
 
     /// A listener whose queue is full: connecting to it takes for ever, as to a network that swallows everything.
     async fn black_hole() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
-        let socket = TcpSocket::new_v6().unwrap();
-        socket.bind("[::1]:0".parse().unwrap()).unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(1).unwrap();
         let address = listener.local_addr().unwrap();
         let mut waiting = Vec::new();
@@ -123,7 +123,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_refusing_address_is_told_only_if_no_other_answers() {
-        let closed = TcpListener::bind("[::1]:0").await.unwrap().local_addr().unwrap();
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let alive = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = alive.local_addr().unwrap();
         assert!(dialer().reach("web.contoso.example", 443, &[closed, address]).await.is_ok());

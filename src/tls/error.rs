@@ -1,5 +1,6 @@
 //! Why there is no TLS connection to a server, and what to do about it.
 
+use super::Engine;
 use std::io;
 
 /// Why there is no TLS connection.
@@ -110,15 +111,20 @@ pub enum TlsError {
         verdict: Box<rustls::Error>,
     },
     /// The two sides share no TLS version or cipher.
-    #[error(
-        "{host} and this program share no TLS version or cipher; the server probably lacks ECDHE with AES-GCM, as Lync \
-         2010/2013 on Windows Server 2012 R2 and older do, and this build cannot speak older TLS"
-    )]
+    #[error("{host} and this program share no TLS version or cipher; {}", nothing_in_common(*engine))]
     NoCommonCipher {
         /// The server.
         host: String,
+        /// The engine that tried. There is no other try with the other one.
+        engine: Engine,
         /// What the engine said.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The pool is said to need the engine for old TLS, and this build has none.
+    #[error("{host} is to be reached with old TLS, and this build of the program has no engine for it")]
+    EngineMissing {
+        /// The server.
+        host: String,
     },
     /// The handshake failed in another way.
     #[error("the TLS handshake with {host} failed")]
@@ -179,6 +185,15 @@ pub enum Distrust {
     Unfit,
 }
 
+fn nothing_in_common(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Modern => {
+            "the server probably lacks ECDHE with AES-GCM, as Lync 2010/2013 on Windows Server 2012 R2 and older do"
+        }
+        Engine::Legacy => "old TLS was asked for: TLS 1.0 to 1.2, with CBC ciphers too",
+    }
+}
+
 fn tried_text(tried: &[String]) -> String {
     if tried.is_empty() { String::new() } else { format!("; tried {}", tried.join(", ")) }
 }
@@ -213,11 +228,20 @@ impl TlsError {
                 "put the right user name and password into the proxy's address: http://name:password@host:port"
             }
             Self::Untrusted { reason, .. } => reason.next_step(),
-            Self::NoCommonCipher { .. } => {
-                "use a build with the OpenSSL engine for this pool, or enable ECDHE with AES-GCM on the server"
+            Self::NoCommonCipher { engine: Engine::Modern, .. } => {
+                "reach this pool with old TLS: `--tls legacy`, or `tls = \"legacy\"` in the pool's configuration; or enable ECDHE with AES-GCM on the server"
             }
-            Self::Handshake { .. } | Self::Broken { .. } => {
+            Self::NoCommonCipher { engine: Engine::Legacy, .. } => {
+                "leave out `--tls legacy`, or `tls = \"legacy\"` in the pool's configuration: this server may want newer TLS"
+            }
+            Self::EngineMissing { .. } => {
+                "use a build made with `--features legacy-tls`, or enable ECDHE with AES-GCM on the server and leave out `legacy`"
+            }
+            Self::Handshake { .. } => {
                 "check that the address is an HTTPS service and that no proxy stands in between, then repeat"
+            }
+            Self::Broken { .. } => {
+                "check that the address is an HTTPS service and that no proxy stands in between, then repeat; a very old server may need `--tls legacy`"
             }
         }
     }
@@ -240,6 +264,7 @@ impl TlsError {
             | Self::ProxyNonsense { .. }
             | Self::Untrusted { .. }
             | Self::NoCommonCipher { .. }
+            | Self::EngineMissing { .. }
             | Self::Handshake { .. } => false,
         }
     }

@@ -1,5 +1,7 @@
 //! A small certificate authority for tests: root, intermediate, servers.
 
+use crate::credential::KeyKind;
+use crate::lab::keys::Keys;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -57,11 +59,20 @@ impl Authority {
     }
 
     /// A server's certificates and key.
-    pub(crate) fn identity(&self, mut params: CertificateParams, sends: Sends, issuer_at: Option<&str>) -> Identity {
+    pub(crate) fn identity(&self, params: CertificateParams, sends: Sends, issuer_at: Option<&str>) -> Identity {
+        self.identity_with(KeyPair::generate().unwrap(), params, sends, issuer_at)
+    }
+
+    pub(crate) fn identity_with(
+        &self,
+        key: KeyPair,
+        mut params: CertificateParams,
+        sends: Sends,
+        issuer_at: Option<&str>,
+    ) -> Identity {
         if let Some(address) = issuer_at {
             params.custom_extensions.push(issuer_address(address));
         }
-        let key = KeyPair::generate().unwrap();
         let own = params.signed_by(&key, &self.intermediate).unwrap();
         let mut chain: Vec<CertificateDer<'static>> = vec![own.der().clone()];
         if matches!(sends, Sends::Everything) {
@@ -89,6 +100,12 @@ impl Identity {
             .unwrap();
         Arc::new(config)
     }
+}
+
+/// An RSA key; making a new one would take a while.
+pub(crate) fn rsa_key(algorithm: &'static rcgen::SignatureAlgorithm) -> KeyPair {
+    let pkcs8 = Keys::recycled().take(KeyKind::Rsa2048);
+    KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8.as_slice().into(), algorithm).unwrap()
 }
 
 /// The certificate with an RSA signature said to be SHA-1's instead of SHA-256's. It is no valid one, but a judge has to

@@ -10,6 +10,9 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// How many fetched certificates are kept: the pools that one connector reaches have a handful of CAs.
+const MAX_FETCHED: usize = 64;
+
 /// webpki, with the certificates that may complete a chain: the known ones, and what was fetched since.
 #[derive(Debug)]
 pub(super) struct Judge {
@@ -27,7 +30,12 @@ impl Judge {
 
     /// Adds what a certificate's address gave. It is only a hint for finding a path.
     pub(super) fn learn(&self, found: Vec<CertificateDer<'static>>) {
-        self.fetched.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+        let mut fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        for certificate in found {
+            if fetched.len() < MAX_FETCHED && !fetched.contains(&certificate) {
+                fetched.push(certificate);
+            }
+        }
     }
 
     /// What may complete a chain.

@@ -2,7 +2,7 @@
 //!
 //! The verdict that grants trust is always webpki's, name check included. What goes beyond it only helps webpki to find
 //! a path (an intermediate that the server forgot to send) or a person to understand its refusal.
-//! This engine is rustls: TLS 1.2 and 1.3 with ECDHE and AEAD ciphers, nothing older.
+//! Which engine speaks, rustls or for old pools OpenSSL, changes nothing about that.
 
 mod aia;
 mod binding;
@@ -14,6 +14,8 @@ mod error;
 pub(crate) mod fixture;
 mod handshake;
 mod judge;
+#[cfg(feature = "legacy-tls")]
+mod legacy;
 mod modern;
 pub(crate) mod pkcs7;
 mod proxy;

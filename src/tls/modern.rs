@@ -4,6 +4,7 @@
 //! A session holds no credential and proves none: NTLM signs in a TCP connection, tickets travel in messages. It was
 //! begun by a handshake that the judge approved, is resumed at the same host and port only, and is judged again then.
 
+use super::Engine;
 use super::error::TlsError;
 use super::handshake::{Negotiated, Purpose, Shaken};
 use super::judge::{self, Judge, Recorder, Refusal, Seen};
@@ -141,7 +142,9 @@ fn handshake_error(host: &str, source: Error) -> TlsError {
             | AlertDescription::ProtocolVersion
             | AlertDescription::InsufficientSecurity,
         )
-        | Error::PeerIncompatible(_) => TlsError::NoCommonCipher { host, source: Box::new(source) },
+        | Error::PeerIncompatible(_) => {
+            TlsError::NoCommonCipher { host, engine: Engine::Modern, source: Box::new(source) }
+        }
         _ => TlsError::Handshake { host, source: Box::new(source) },
     }
 }

@@ -1,8 +1,10 @@
 //! The connector against servers on loopback.
 
-use super::fixture::{Authority, Sends, certs_only};
+use super::fixture::{Authority, Identity, Sends, ca, certs_only, rsa_key, signed_with_sha1};
 use super::*;
+use rcgen::CertifiedIssuer;
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +12,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-const HOST: &str = "web.contoso.example";
+pub(super) const HOST: &str = "web.contoso.example";
 
 /// Answers the first bytes of each connection with one byte.
-async fn serve(config: Arc<ServerConfig>) -> SocketAddr {
+pub(super) async fn serve(config: Arc<ServerConfig>) -> SocketAddr {
     serve_at("127.0.0.1:0", config).await
 }
 
@@ -36,7 +38,7 @@ async fn serve_at(address: &str, config: Arc<ServerConfig>) -> SocketAddr {
 }
 
 /// An HTTP server with one file.
-async fn serve_file(body: Vec<u8>) -> String {
+pub(super) async fn serve_file(body: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -50,7 +52,7 @@ async fn serve_file(body: Vec<u8>) -> String {
     format!("http://{address}/issuer.cer")
 }
 
-fn trusting(authority: &Authority) -> Trust {
+pub(super) fn trusting(authority: &Authority) -> Trust {
     let mut trust = Trust::only_given();
     trust.add_der("lab", &authority.root_der()).unwrap();
     trust
@@ -61,7 +63,7 @@ async fn connect(trust: Trust, address: SocketAddr, host: &str) -> Result<Stream
     Connector::new(trust, resolve).connect(host, 443, &[], &Arc::default()).await
 }
 
-fn distrust_of(result: Result<Stream, TlsError>) -> (Distrust, usize) {
+pub(super) fn distrust_of(result: Result<Stream, TlsError>) -> (Distrust, usize) {
     match result.unwrap_err() {
         TlsError::Untrusted { reason, presented, .. } => (reason, presented.len()),
         other => panic!("{other}"),
@@ -162,6 +164,21 @@ async fn an_old_server_is_named_as_such() {
     let error = connect(trusting(&Authority::new()), address, HOST).await.unwrap_err();
     assert!(matches!(error, TlsError::NoCommonCipher { .. }), "{error}");
     assert!(error.to_string().contains("ECDHE with AES-GCM"));
+    assert!(error.next_step().contains("--tls legacy") && error.next_step().contains("tls = \"legacy\""));
+}
+
+#[cfg(not(feature = "legacy-tls"))]
+#[tokio::test]
+async fn a_build_without_the_old_engine_says_so_and_uses_no_other() {
+    let authority = Authority::new();
+    let address = serve(authority.server(&[HOST], Sends::Everything, None)).await;
+    let resolve = vec![Resolve { host: HOST.to_owned(), port: 443, address }];
+    let connector = Connector::new(trusting(&authority), resolve).with_engine(Engine::Legacy);
+    let traffic = Arc::default();
+    let error = connector.connect(HOST, 443, &[], &traffic).await.unwrap_err();
+    assert!(matches!(error, TlsError::EngineMissing { .. }), "{error}");
+    assert!(error.next_step().contains("--features legacy-tls"));
+    assert_eq!(traffic.connections(), 0);
 }
 
 #[tokio::test]
@@ -273,24 +290,29 @@ async fn sessions_end_with_their_time() {
 }
 
 #[tokio::test]
-async fn a_certificate_signed_with_sha_1_is_refused_by_name() {
-    let authority = Authority::new();
-    let issuing = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(
-        &crate::lab::keys::Keys::recycled().take(crate::credential::KeyKind::Rsa2048).as_slice().into(),
-        &rcgen::PKCS_RSA_SHA256,
-    );
+async fn a_chain_signed_with_sha_1_is_refused_and_the_certificate_is_named() {
+    let key = || rcgen::KeyPair::generate().unwrap();
+    let root = CertifiedIssuer::self_signed(ca("Old Root"), rsa_key(&rcgen::PKCS_RSA_SHA256)).unwrap();
+    let issuing = CertifiedIssuer::signed_by(ca("Old Issuing CA"), key(), &root).unwrap();
     let mut params = rcgen::CertificateParams::new(vec![HOST.to_owned()]).unwrap();
+    params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(rcgen::DnType::CommonName, HOST);
-    let issuer = rcgen::CertifiedIssuer::self_signed(super::fixture::ca("Old Root"), issuing.unwrap()).unwrap();
-    let mut identity = authority.identity(params.clone(), Sends::OnlyItsOwn, None);
-    let key = rcgen::KeyPair::try_from(identity.key.as_slice()).unwrap();
-    identity.chain = vec![super::fixture::signed_with_sha1(params.signed_by(&key, &issuer).unwrap().der()).into()];
-    let address = serve(identity.speaking(rustls::ALL_VERSIONS)).await;
-
-    let mut trust = Trust::only_given();
-    trust.add_der("lab", issuer.der()).unwrap();
-    let (reason, _) = distrust_of(connect(trust, address, HOST).await);
-    assert_eq!(reason, Distrust::OldSignature { subject: format!("CN={HOST}") });
+    let (directly, below) = (key(), key());
+    let own = params.clone().signed_by(&directly, &root).unwrap();
+    let other = params.signed_by(&below, &issuing).unwrap();
+    for (chain, key, named) in [
+        (vec![signed_with_sha1(own.der())], directly, HOST),
+        (vec![other.der().to_vec(), signed_with_sha1(issuing.der())], below, "Old Issuing CA"),
+    ] {
+        let chain = chain.into_iter().map(CertificateDer::from).collect();
+        let identity = Identity { chain, key: key.serialize_der() };
+        let address = serve(identity.speaking(rustls::ALL_VERSIONS)).await;
+        let mut trust = Trust::only_given();
+        trust.add_der("lab", root.der()).unwrap();
+        let (reason, _) = distrust_of(connect(trust, address, HOST).await);
+        let Distrust::OldSignature { subject } = reason else { panic!("{reason}") };
+        assert!(subject.contains(named), "{subject}");
+    }
 }
 
 #[tokio::test]

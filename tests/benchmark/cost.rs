@@ -19,7 +19,7 @@ use tethercert::phone::tether::HostKey;
 use tethercert::phone::{Finder, Parting};
 use tethercert::provision::{Job, Outcome, Receipt, Stop, provision};
 use tethercert::service::SignInWay;
-use tethercert::service::ocauth::{Cost, PinProfile, Pool, RefusedCredentials, Settings};
+use tethercert::service::ocauth::{Cost, Pool, Profile, RefusedCredentials, Settings};
 use tethercert::tls::Trust;
 use tethercert::usb::Usb;
 
@@ -94,7 +94,7 @@ impl Station {
         let mut trust = Trust::only_given();
         trust.add_file(self.lab.text("/trust_anchor").as_ref()).expect("the lab's root");
         let settings = Settings {
-            pin_profile: PinProfile::Lab,
+            profile: Some(Profile::lab()),
             refused: RefusedCredentials::new(),
             ..Settings::new(self.lab.text("/certprov_url"), trust)
         };

@@ -15,7 +15,7 @@ use tethercert::provision::{
     Jitter, Job, Outcome, ProvisionError, Receipt, Settled, Stage, Stop, provision, resume, settle,
 };
 use tethercert::service::SignInWay;
-use tethercert::service::ocauth::{OcAuth, PinProfile, Pool, RefusedCredentials, Settings};
+use tethercert::service::ocauth::{OcAuth, Pool, Profile, RefusedCredentials, Settings};
 use tethercert::tls::{Resolve, Trust};
 use tethercert::usb::Usb;
 
@@ -226,7 +226,7 @@ pub fn pool_settings(lab: &Lab) -> Settings {
     let address: SocketAddr = lab.web().address();
     Settings {
         resolve: vec![Resolve { host: HOST.into(), port: address.port(), address }],
-        pin_profile: PinProfile::Lab,
+        profile: Some(Profile::lab()),
         refused: RefusedCredentials::new(),
         ..Settings::new(lab.web().certprov_url(HOST), trust)
     }

@@ -8,7 +8,7 @@ use super::value::Takes::{
 };
 use crate::lab::web_services::{
     Ailment, Body, CertificateFault, ChainsFault, ChannelBinding, Cut, FrontEnd, FrontEnds, Illness, Kind,
-    MetadataFault, Negotiate, Route, StoreRule, WebServices, WindowsAuth,
+    MetadataFault, Negotiate, Route, StoreRule, Suite, WebServices, WindowsAuth,
 };
 use time::Duration;
 
@@ -244,6 +244,12 @@ pub(super) const FAULTS: &[Entry] = &[
         takes: Nothing,
         says: "a Windows sign-in without the binding to its TLS connection is refused (Extended Protection)",
         does: Web(|web, _| web.settings().channel_binding = ChannelBinding::Required),
+    },
+    Entry {
+        name: "cert-port-sha256",
+        takes: Nothing,
+        says: "sign-in by certificate wants RSA-SHA256 (Basic256Sha256) and no longer RSA-SHA1",
+        does: Web(|web, _| web.settings().suite = Suite::Basic256Sha256),
     },
     Entry {
         name: "no-pin-port",

@@ -16,6 +16,7 @@ pub(super) const AFFINITY: &str = "LabAffinity";
 pub(super) struct Call {
     pub(super) method: Method,
     pub(super) path: String,
+    pub(super) query: Option<String>,
     pub(super) host: String,
     pub(super) action: Option<String>,
     pub(super) authorization: Option<String>,

@@ -47,14 +47,19 @@ impl Service {
         }
         let now = self.faults().now();
         let own = format!("{}{}", self.origin(call), super::PUBLISH);
-        let ticket = publish::ticket(&document, &locked(&self.tickets), &own, now).cloned();
-        let ticket = ticket.map_err(|error| match error {
+        let ticket = publish::ticket(&document, &locked(&self.tickets), &own, now);
+        let (ticket, ticket_id) = ticket.map_err(|error| match error {
             TicketError::Missing => refuse(entry, "no ticket", faulted(28020, "No valid security token.")),
             TicketError::Invalid(why) => refuse(entry, why, faulted(28032, "The web ticket is invalid.")),
             TicketError::Expired => {
                 refuse(entry, "the ticket has ended", faulted(99007, "The web ticket has expired."))
             }
         })?;
+        if let Some(message) = publish::message_id(&document)
+            && !self.is_new(&ticket_id, message)
+        {
+            return Err(refuse(entry, "a message that came before", faulted(28032, "The web ticket is invalid.")));
+        }
         if ticket.issued_by != entry.server && self.ails(entry.server, Ailment::Tickets) {
             return Err(refuse(entry, "another front end's ticket", faulted(28020, "No valid security token.")));
         }

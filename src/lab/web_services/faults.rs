@@ -172,6 +172,8 @@ pub struct Settings {
     pub channel_binding: ChannelBinding,
     /// `UseCertificateAuth`. Off: the port is missing from the metadata and its address answers 404.
     pub certificate: bool,
+    /// How that port wants its signatures.
+    pub suite: Suite,
     /// `UsePinAuth`. Off: the port is missing from the metadata and its address answers 404.
     pub pin: bool,
     /// `DefaultValidityPeriodHours`, down to minutes in a lab: the life of a user's certificate.
@@ -186,6 +188,16 @@ pub struct Settings {
     pub cookie_demanded: bool,
     /// The servers behind the address.
     pub front_ends: FrontEnds,
+}
+
+/// The algorithm suite of the certificate port, as its policy names it (WS-SecurityPolicy 1.2 section 6.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Suite {
+    /// RSA-SHA1: WCF's default.
+    #[default]
+    Basic256,
+    /// RSA-SHA256.
+    Basic256Sha256,
 }
 
 /// What the service takes under `Negotiate`.
@@ -234,6 +246,7 @@ impl Default for Settings {
             negotiate: Negotiate::default(),
             channel_binding: ChannelBinding::default(),
             certificate: true,
+            suite: Suite::default(),
             pin: true,
             validity: Duration::hours(4320),
             ticket_life: Duration::hours(8),

@@ -6,6 +6,7 @@
 
 mod answer;
 mod certprov;
+mod endorsement;
 mod faults;
 mod front_end;
 mod garbled;
@@ -23,16 +24,20 @@ mod spnego;
 mod store;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tls;
 mod trouble;
 mod users;
 mod web_ticket;
+mod wsdl;
 
 pub use faults::{
-    Body, CertificateFault, ChainsFault, ChannelBinding, Cut, Faults, MetadataFault, Negotiate, Settings, WindowsAuth,
+    Body, CertificateFault, ChainsFault, ChannelBinding, Cut, Faults, MetadataFault, Negotiate, Settings, Suite,
+    WindowsAuth,
 };
 pub use front_end::{Ailment, FrontEnd, FrontEnds, Illness};
 pub use record::{Counters, Credential, Kind, Request};
 pub use store::{Published, Standing, Store, StoreRule};
+pub use tls::LabTls;
 pub use trouble::Route;
 pub use users::User;
 
@@ -53,6 +58,8 @@ const STS: &str = "/WebTicket/WebTicketService.svc";
 const STS_NTLM: &str = "/WebTicket/WebTicketService.svc/ntlm";
 /// Its port for a PIN. LAB.
 const PIN: &str = "/WebTicket/WebTicketService.svc/pin";
+/// Its port for a certificate of before (observed).
+const CERT: &str = "/WebTicket/WebTicketService.svc/cert";
 /// The issuing CA's certificate, over plain http.
 const ISSUER: &str = "/aia/issuing-ca-2.cer";
 
@@ -66,12 +73,20 @@ pub struct Options {
     pub settings: Settings,
     /// What is wrong with the server chain.
     pub server_faults: ServerFaults,
+    /// Which TLS is spoken over HTTPS.
+    pub tls: LabTls,
 }
 
 impl Options {
     /// A pool as it comes: default settings, the intermediate left out of the handshake.
     pub fn new(pki: Arc<Pki>, users: Vec<User>) -> Self {
-        Self { pki, users, settings: Settings::default(), server_faults: ServerFaults::default() }
+        Self {
+            pki,
+            users,
+            settings: Settings::default(),
+            server_faults: ServerFaults::default(),
+            tls: LabTls::default(),
+        }
     }
 }
 

@@ -27,13 +27,13 @@ pub(super) enum TicketError {
     Expired,
 }
 
-/// The ticket that `document` proves, for use at `own` address now.
-pub(super) fn ticket<'t>(
+/// The ticket that `document` proves and its id, for use at `own` address now.
+pub(super) fn ticket(
     document: &Document<'_>,
-    tickets: &'t Tickets,
+    tickets: &Tickets,
     own: &str,
     now: OffsetDateTime,
-) -> Result<&'t Ticket, TicketError> {
+) -> Result<(Ticket, String), TicketError> {
     use TicketError::{Expired, Invalid, Missing};
     let security = at(document.root_element(), &[(SOAP, "Header"), (WSSE, "Security")]).ok_or(Missing)?;
     if !security.children().any(|child| child.is_element()) {
@@ -44,7 +44,8 @@ pub(super) fn ticket<'t>(
     claim.verify(&ticket.key, &ticket.assertion).map_err(Invalid)?;
     let time =
         |text| OffsetDateTime::parse(text, &Rfc3339).map_err(|_| Invalid("a time in the Timestamp is malformed"));
-    let (created, expires) = (time(claim.created)?, time(claim.expires)?);
+    let window = claim.window();
+    let (created, expires) = (time(window.created)?, time(window.expires)?);
     if ticket.expires <= now || expires <= now {
         return Err(Expired);
     }
@@ -55,7 +56,12 @@ pub(super) fn ticket<'t>(
     if !same_address(&ticket.applies_to, own) {
         return Err(Invalid("the ticket is for another address"));
     }
-    Ok(ticket)
+    Ok((ticket.clone(), claim.assertion_id.to_owned()))
+}
+
+/// `wsa:MessageID`.
+pub(super) fn message_id<'a>(document: &'a Document<'_>) -> Option<&'a str> {
+    at(document.root_element(), &[(SOAP, "Header"), (WSA, "MessageID")]).and_then(text).filter(|id| !id.is_empty())
 }
 
 /// Equal addresses: host and path in any case, the default port said or not.
@@ -81,8 +87,7 @@ impl<'a> PublishRequest<'a> {
     pub(super) fn read(document: &'a Document<'_>) -> Result<Self, &'static str> {
         let root = document.root_element();
         if at(root, &[(SOAP, "Header"), (WSA, "ReplyTo")]).is_some() {
-            let id = at(root, &[(SOAP, "Header"), (WSA, "MessageID")]).and_then(text);
-            id.filter(|id| !id.is_empty()).ok_or("a ReplyTo without a MessageID")?;
+            message_id(document).ok_or("a ReplyTo without a MessageID")?;
         }
         let request = at(root, &[(SOAP, "Body"), (OCS, "GetAndPublishCert")]).ok_or("no GetAndPublishCert")?;
         let device_text = request.attribute("DeviceId").ok_or("no DeviceId")?;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::io;
@@ -18,7 +18,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 
 /// The longest request that is read; a real one has some 6 KiB.
 const LONGEST_REQUEST: usize = 1 << 20;
@@ -47,7 +46,7 @@ async fn serve_https(listener: TcpListener, service: Arc<Service>) {
         let service = Arc::clone(&service);
         let number = numbers.fetch_add(1, Ordering::Relaxed) + 1;
         connections.spawn(async move {
-            let Ok(tls) = TlsAcceptor::from(service.tls()).accept(stream).await else { return };
+            let Ok(tls) = service.tls().accept(stream).await else { return };
             service.count(|counters| counters.connections += 1);
             let (stream, shears) = Sheared::new(tls);
             let (end_point, handshake) = (service.end_point(), Mutex::new(Handshake::default()));
@@ -67,7 +66,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, HungUp> {
     let (head, body) = request.into_parts();
-    if strikes_at(&mut service.faults().unread, Kind::of(head.uri.path())) {
+    if strikes_at(&mut service.faults().unread, Kind::of(&head.method, head.uri.path())) {
         return Err(HungUp);
     }
     let body = Limited::new(body, LONGEST_REQUEST).collect().await.map_err(|_| HungUp)?.to_bytes();
@@ -75,6 +74,7 @@ async fn answer(
     let call = Call {
         method: head.method,
         path: head.uri.path().to_owned(),
+        query: head.uri.query().map(str::to_owned),
         host: header(header::HOST).unwrap_or_default(),
         action: header(header::HeaderName::from_static("soapaction")),
         authorization: header(header::AUTHORIZATION),
@@ -130,10 +130,12 @@ async fn serve_http(listener: TcpListener, service: Arc<Service>) {
 }
 
 impl Kind {
-    /// What a request to `path` is for; paths are of any case, as on IIS.
-    pub(super) fn of(path: &str) -> Self {
+    /// What a request is for; paths are of any case, as on IIS.
+    pub(super) fn of(method: &Method, path: &str) -> Self {
         let is = |known: &str| path.eq_ignore_ascii_case(known);
-        if is(&format!("{}/mex", super::CERTPROV)) {
+        if method == Method::GET && (is(super::CERTPROV) || is(super::STS)) {
+            Self::Wsdl
+        } else if is(&format!("{}/mex", super::CERTPROV)) {
             Self::CertProvMetadata
         } else if is(&format!("{}/mex", super::STS)) {
             Self::WebTicketMetadata
@@ -141,6 +143,8 @@ impl Kind {
             Self::NtlmTicket
         } else if is(super::PIN) {
             Self::PinTicket
+        } else if is(super::CERT) {
+            Self::CertificateTicket
         } else if is(super::PUBLISH) {
             Self::Publish
         } else if is(super::ISSUER) {

@@ -1,22 +1,23 @@
 //! What the services know, and which of them answers a request.
 
 use super::answer::{AFFINITY, Answer, Call, http_date, refuse};
-use super::faults::{Faults, Settings, strikes};
+use super::faults::{Faults, MetadataFault, Settings, strikes};
 use super::front_end::{Ailment, FrontEnd};
+use super::mex::Described;
 use super::ntlm::{Handshake, end_point};
 use super::record::{Counters, Kind, Request};
 use super::shears::Shears;
 use super::store::Store;
+use super::tls::{Acceptor, LabTls};
 use super::users::User;
 use super::web_ticket::Tickets;
-use super::{Options, garbled, mex};
+use super::{Options, garbled, mex, wsdl};
 use crate::credential::SipAddress;
 use crate::lab::keys::random;
 use crate::lab::pki::{Pki, ServerFaults, WEB_HOST};
 use bytes::Bytes;
 use hyper::Method;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
@@ -37,9 +38,12 @@ pub(super) struct Service {
     pub(super) store: Store,
     settings: Mutex<Settings>,
     port: u16,
+    tls: LabTls,
     faults: Mutex<Faults>,
     shown: Mutex<Shown>,
     pub(super) tickets: Mutex<Tickets>,
+    /// Messages that were believed, by what proved them and their own id.
+    messages: Mutex<HashSet<(String, String)>>,
     pub(super) wrong_pins: Mutex<HashMap<SipAddress, u32>>,
     seen: Mutex<(Vec<Request>, Counters)>,
 }
@@ -47,29 +51,31 @@ pub(super) struct Service {
 struct Shown {
     faults: ServerFaults,
     end_point: Vec<u8>,
-    tls: Arc<rustls::ServerConfig>,
+    tls: Acceptor,
     issuing: Bytes,
 }
 
 impl Service {
     pub(super) fn new(options: Options, port: u16, issuer_url: &str) -> io::Result<Self> {
-        let shown = shown(&options.pki, &options.server_faults, issuer_url)?;
+        let shown = shown(&options.pki, options.tls, &options.server_faults, issuer_url)?;
         Ok(Self {
             pki: options.pki,
             users: options.users,
             store: Store::default(),
             settings: Mutex::new(options.settings),
             port,
+            tls: options.tls,
             faults: Mutex::default(),
             shown: Mutex::new(shown),
             tickets: Mutex::default(),
+            messages: Mutex::default(),
             wrong_pins: Mutex::default(),
             seen: Mutex::default(),
         })
     }
 
     pub(super) fn present(&self, faults: &ServerFaults, issuer_url: &str) -> io::Result<()> {
-        let shown = shown(&self.pki, faults, issuer_url)?;
+        let shown = shown(&self.pki, self.tls, faults, issuer_url)?;
         *locked(&self.shown) = shown;
         Ok(())
     }
@@ -78,8 +84,8 @@ impl Service {
         locked(&self.shown).faults.clone()
     }
 
-    pub(super) fn tls(&self) -> Arc<rustls::ServerConfig> {
-        Arc::clone(&locked(&self.shown).tls)
+    pub(super) fn tls(&self) -> Acceptor {
+        locked(&self.shown).tls.clone()
     }
 
     pub(super) fn end_point(&self) -> Vec<u8> {
@@ -106,9 +112,14 @@ impl Service {
         change(&mut locked(&self.seen).1);
     }
 
+    /// Whether a message proven by `proof` comes for the first time.
+    pub(super) fn is_new(&self, proof: &str, message: &str) -> bool {
+        locked(&self.messages).insert((proof.to_owned(), message.to_owned()))
+    }
+
     /// The issuing CA's certificate, if that is what is at `path`.
     pub(super) fn issuer_certificate(&self, path: &str) -> Option<Bytes> {
-        let kind = Kind::of(path);
+        let kind = Kind::of(&Method::GET, path);
         self.count(|counters| *counters.requests.entry(kind).or_default() += 1);
         (kind == Kind::IssuerDownload).then(|| locked(&self.shown).issuing.clone())
     }
@@ -118,7 +129,7 @@ impl Service {
         let mut entry = Request {
             connection: connection.number,
             server: FrontEnd::of(self.settings().front_ends, connection.number, call),
-            kind: Kind::of(&call.path),
+            kind: Kind::of(&call.method, &call.path),
             user: None,
             credential: None,
             cookie: call.affinity().map(str::to_owned),
@@ -142,18 +153,19 @@ impl Service {
         }
         let (get, post) = (call.method == Method::GET, call.method == Method::POST);
         match entry.kind {
-            Kind::CertProvMetadata if get => Some(self.metadata(mex::certificate_provisioning(&self.origin(call)))),
-            Kind::WebTicketMetadata if get => {
-                Some(self.metadata(mex::web_ticket(&self.origin(call), &self.settings())))
-            }
+            Kind::CertProvMetadata if get => Some(self.metadata(Described::CertProv, call)),
+            Kind::WebTicketMetadata if get => Some(self.metadata(Described::WebTicket, call)),
+            Kind::Wsdl => Some(self.wsdl(call)),
             Kind::NtlmTicket if post && self.windows_at(&call.path) => self.ntlm_ticket(connection, call, entry),
             Kind::PinTicket if post && self.settings().pin => Some(self.pin_ticket(call, entry)),
+            Kind::CertificateTicket if post && self.settings().certificate => {
+                Some(self.certificate_ticket(call, entry))
+            }
             Kind::Publish if post => self.publish(call, entry),
             Kind::CertProvMetadata | Kind::WebTicketMetadata | Kind::Publish => Some(Answer::empty(405)),
             Kind::NtlmTicket
             | Kind::PinTicket
             | Kind::CertificateTicket
-            | Kind::Wsdl
             | Kind::RootChains
             | Kind::IssuerDownload
             | Kind::Other
@@ -207,25 +219,44 @@ impl Service {
         if own { format!("https://{}", call.host) } else { format!("https://localhost:{}", self.port) }
     }
 
-    fn metadata(&self, metadata: String) -> Answer {
-        let faults = self.faults();
-        let metadata = if faults.wrapped_metadata { mex::wrapped(&metadata) } else { metadata };
-        Answer::xml(200, format!("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n{metadata}"))
+    /// The addresses in metadata begin so.
+    fn described_origin(&self, call: &Call) -> String {
+        let origin = self.origin(call);
+        match self.faults().metadata {
+            MetadataFault::None => origin,
+            MetadataFault::Http => origin.replacen("https:", "http:", 1),
+            MetadataFault::ForeignHost => "https://web.fabrikam.example".to_owned(),
+        }
+    }
+
+    fn metadata(&self, service: Described, call: &Call) -> Answer {
+        let metadata = mex::document(service, &self.described_origin(call), &self.settings());
+        let metadata = if self.faults().wrapped_metadata { mex::wrapped(&metadata) } else { metadata };
+        document(&metadata)
+    }
+
+    /// A part of a service's description, by the query.
+    fn wsdl(&self, call: &Call) -> Answer {
+        let service = match call.path.eq_ignore_ascii_case(super::STS) {
+            true => Described::WebTicket,
+            false => Described::CertProv,
+        };
+        let origin = self.described_origin(call);
+        let address = format!("{origin}{}", call.path);
+        let part = wsdl::part(service, call.query.as_deref().unwrap_or_default(), &origin, &address, &self.settings());
+        part.map_or_else(|| Answer::empty(404), |part| document(&part))
     }
 }
 
-fn shown(pki: &Pki, faults: &ServerFaults, issuer_url: &str) -> io::Result<Shown> {
+fn document(xml: &str) -> Answer {
+    Answer::xml(200, format!("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n{xml}"))
+}
+
+fn shown(pki: &Pki, tls: LabTls, faults: &ServerFaults, issuer_url: &str) -> io::Result<Shown> {
     let identity = pki.server(faults, issuer_url);
     let end_point = identity.presented.first().map(|server| end_point(server)).unwrap_or_default();
-    let chain = identity.presented.into_iter().map(CertificateDer::from).collect();
-    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(identity.key.to_vec()));
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(io::Error::other)?;
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Shown { faults: faults.clone(), end_point, tls: Arc::new(tls), issuing: identity.issuing.into() })
+    let tls = Acceptor::new(tls, &identity)?;
+    Ok(Shown { faults: faults.clone(), end_point, tls, issuing: identity.issuing.into() })
 }
 
 /// Counts one use of a fault that hits n requests of one kind.

@@ -146,7 +146,7 @@ impl Service {
     }
 
     /// A ticket for a user who has proven to be one.
-    fn ticket(&self, index: usize, call: &Call, entry: &mut Request) -> Answer {
+    pub(super) fn ticket(&self, index: usize, call: &Call, entry: &mut Request) -> Answer {
         let user = &self.users[index];
         entry.user = Some(user.sip.clone());
         if !user.sip_enabled || self.faults().not_sip_enabled.contains(&user.sip) {

@@ -1,7 +1,8 @@
 //! Collecting the chains of every server that a phone has to trust. No credential is sent, and nothing here fails: what
 //! cannot be had is a finding.
 
-use super::root_chains::{self, RootChainsProfile};
+use super::profile::Profile;
+use super::root_chains;
 use super::{Pool, Settings};
 use crate::credential::Thumbprint;
 use crate::service::server_trust::{Compared, Download, RootChains, ServerFound};
@@ -14,15 +15,26 @@ use url::Url;
 /// How long certificates are believed to stay; a station runs for days.
 const LIFE: Duration = Duration::from_secs(60 * 60);
 
-/// What the operator says about the service's root-chain download.
+/// What the operator says about the service's root-chain download. Nothing is asked without a profile: its message is not
+/// public.
 #[derive(Debug, Clone, Default)]
 pub struct RootDownload {
-    /// What the operation is called. Without it nothing is asked: its message is not public.
-    pub profile: Option<RootChainsProfile>,
-    /// Where it is, where that is not port 80 of the Web Services.
-    pub url: Option<Url>,
+    /// Where it is asked for.
+    pub place: DownloadPlace,
     /// The root's thumbprint, as the operator has it by another way.
     pub thumbprint: Option<Thumbprint>,
+}
+
+/// Where the root chains are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum DownloadPlace {
+    /// Nowhere.
+    #[default]
+    Nowhere,
+    /// Port 80 of the Web Services, where phones ask.
+    Usual,
+    /// There, over plain http.
+    At(Url),
 }
 
 /// Every chain that was collected.
@@ -51,6 +63,7 @@ impl Collected {
 pub(super) struct Collecting {
     also: Vec<(String, u16)>,
     download: RootDownload,
+    profile: Option<Profile>,
     resolve: Vec<Resolve>,
     proxy: Proxy,
     given: Vec<Vec<u8>>,
@@ -62,6 +75,7 @@ impl Collecting {
         Self {
             also: settings.also_servers.clone(),
             download: settings.root_download.clone(),
+            profile: settings.profile.clone(),
             resolve: settings.resolve.clone(),
             proxy: settings.proxy.clone(),
             given: settings.trust.intermediates().iter().map(|it| it.to_vec()).collect(),
@@ -96,11 +110,13 @@ impl Collecting {
     }
 
     async fn download(&self, web: &ServerFound, certprov: &Url) -> Download {
-        let Some(profile) = &self.download.profile else { return Download::NotAsked };
-        let given = self.download.url.clone();
-        let Some(url) = given.or_else(|| root_chains::usual_address(certprov, profile)) else {
-            return Download::NotAsked;
+        let Some(profile) = self.profile.as_ref().and_then(Profile::root_chains) else { return Download::NotAsked };
+        let url = match &self.download.place {
+            DownloadPlace::Nowhere => None,
+            DownloadPlace::Usual => root_chains::usual_address(certprov, profile),
+            DownloadPlace::At(url) => Some(url.clone()),
         };
+        let Some(url) = url else { return Download::NotAsked };
         match root_chains::download(&url, profile, &self.resolve, &self.proxy).await {
             Ok(bag) => Download::Got(Box::new(RootChains {
                 https: Compared::with_https(&bag, web),

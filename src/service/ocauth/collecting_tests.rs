@@ -87,7 +87,8 @@ fn answer(bags: &[&[&[u8]]]) -> String {
 }
 
 fn with_download(mut settings: Settings, http: SocketAddr, thumbprint: Option<Thumbprint>) -> Pool {
-    settings.root_download = RootDownload { profile: Some(RootChainsProfile::lab()), url: None, thumbprint };
+    settings.profile = Some(Profile::lab());
+    settings.root_download = RootDownload { place: DownloadPlace::Usual, thumbprint };
     settings.resolve.push(Resolve { host: HOST.into(), port: 80, address: http });
     Pool::new(settings).unwrap()
 }
@@ -234,11 +235,12 @@ fn a_bag_is_sorted_by_what_its_certificates_are() {
 proptest::proptest! {
     #[test]
     fn any_answer_is_read_or_refused(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400), at in 0usize..600) {
-        let profile = RootChainsProfile::lab();
-        let _ = root_chains::read(&bytes, &profile);
+        let profile = Profile::lab();
+        let profile = profile.root_chains().unwrap();
+        let _ = root_chains::read(&bytes, profile);
         let mut message = answer(&[&[&[0x30, 0]]]).into_bytes();
         let at = at.min(message.len());
         message.splice(at..at, bytes.iter().copied());
-        let _ = root_chains::read(&message, &profile);
+        let _ = root_chains::read(&message, profile);
     }
 }

@@ -1,8 +1,10 @@
 //! Why the service did not do what it was asked, grouped by who can put it right.
 
+use super::commands;
 use super::diagnostics::{Diagnosis, Meaning};
 use super::xml::BadMessage;
 use crate::credential::SipAddress;
+use crate::service::SignInWay;
 use crate::tls::TlsError;
 use std::fmt;
 
@@ -77,16 +79,23 @@ pub enum ServiceError {
         url: String,
     },
 
+    /// The server sends the request elsewhere, where neither credential nor ticket is taken.
+    #[error("{host} redirects to {} instead of answering ({step}, HTTP {status})", location.as_deref().unwrap_or("nowhere"))]
+    Redirected {
+        /// The server.
+        host: String,
+        /// What was being asked.
+        step: Step,
+        /// The HTTP status.
+        status: u16,
+        /// The host it redirects to, or what it says instead of an address.
+        location: Option<String>,
+    },
+
     // This program's own rules. Nothing was sent.
     /// The PIN message is not public and goes only to a lab, or to a pool that the operator gave a profile for.
-    #[error("signing in with a PIN is refused: its message is not public, so it goes only to a lab")]
-    PinProfileNotAllowed,
-    /// This program has not got this way to sign in yet.
-    #[error("{way} is not built yet")]
-    NotBuilt {
-        /// The way, for a person.
-        way: &'static str,
-    },
+    #[error("signing in with a PIN is refused: its message is not public, so it goes only to a lab or by a --profile")]
+    NoPinProfile,
     /// A credential or a ticket would go to a host that is neither in the user's domain nor allowed.
     #[error("credentials are not sent to {host}: it is not in {domain} and was not allowed")]
     HostNotAllowed {
@@ -129,6 +138,16 @@ pub enum ServiceError {
         /// Its words, if it had any.
         diagnosis: Option<Diagnosis>,
     },
+    /// The service did not accept the user's certificate.
+    #[error("{host} did not accept the certificate of {user}{}", said(diagnosis.as_ref()))]
+    CertificateRefused {
+        /// The server.
+        host: String,
+        /// Whose certificate it is.
+        user: SipAddress,
+        /// Its words, if it had any.
+        diagnosis: Option<Diagnosis>,
+    },
     /// The same credential was refused before in this process; it was not sent again.
     #[error("this credential was refused before, so it was not sent again")]
     RefusedBefore,
@@ -155,10 +174,36 @@ pub enum ServiceError {
     NotOffered {
         /// The server.
         host: String,
-        /// The way, for a person: `PIN authentication`.
-        way: &'static str,
+        /// The way.
+        way: SignInWay,
+        /// The port that is missing.
+        port: String,
+    },
+    /// The service's port takes other ways of HTTP authentication.
+    #[error("{host} does not offer {way}: it offers {}", if offered.is_empty() { "nothing" } else { offered.as_str() })]
+    SchemeNotOffered {
+        /// The server.
+        host: String,
+        /// The way.
+        way: SignInWay,
+        /// The schemes that it names, with commas.
+        offered: String,
+    },
+    /// The certificate provisioning service has no port that takes a web ticket.
+    #[error("{host} has no certificate provisioning with a web ticket (port {port} is not in its metadata)")]
+    NoProvisioning {
+        /// The server.
+        host: String,
         /// The port that is missing.
         port: &'static str,
+    },
+    /// A handshake of Windows authentication was torn apart, twice. The credential was not judged.
+    #[error("the sign-in at {host} did not stay with one server and one connection: {how}")]
+    HandshakeMoved {
+        /// The server.
+        host: String,
+        /// How it was seen.
+        how: Moved,
     },
     /// The service said no.
     #[error("the service refused ({step}): {diagnosis}")]
@@ -204,40 +249,107 @@ pub enum ServiceError {
     },
 }
 
+/// How it was seen that a handshake was torn apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Moved {
+    /// The connection ended between challenge and answer, or before the answer was judged.
+    Closed,
+    /// Another server judged the answer than the one that made the challenge, by their own word.
+    AnotherServer {
+        /// Who made the challenge.
+        challenged: String,
+        /// Who judged the answer.
+        judged: String,
+    },
+    /// The answer to a challenge was met with a new challenge.
+    ChallengedAgain,
+}
+
+impl fmt::Display for Moved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the connection was closed in the middle of it"),
+            Self::AnotherServer { challenged, judged } => write!(f, "{challenged} began it and {judged} ended it"),
+            Self::ChallengedAgain => f.write_str("it was begun anew in the middle of it"),
+        }
+    }
+}
+
 fn said(diagnosis: Option<&Diagnosis>) -> String {
     diagnosis.map(|d| format!(": {d}")).unwrap_or_default()
 }
 
 impl ServiceError {
-    /// What the technician does next.
+    /// What the technician does next, with a command for the administrator where there is one.
     pub fn next_step(&self) -> String {
         let text = match self {
             Self::Connection(error) => error.next_step(),
             Self::Lost { .. } | Self::TimedOut { .. } => "repeat; if it stays, check the network and the server's load",
             Self::NothingThere { .. } => "check the spelling of --certprov-url: host and path",
-            Self::PinProfileNotAllowed => "sign in with NTLM: --auth ntlm --login 'DOMAIN\\user'",
-            Self::NotBuilt { .. } => "sign in with NTLM: --auth ntlm --login 'DOMAIN\\user'",
+            Self::Redirected { .. } => {
+                "if that is the pool's own address, give it with --certprov-url; a sign-in page there means that a proxy stands between"
+            }
+            Self::NoPinProfile => {
+                "sign in with NTLM (--auth ntlm), or name a file with the pool's own PIN message: --profile FILE"
+            }
             Self::HostNotAllowed { .. } => {
                 "check that the address is the right pool; if it is, repeat with --allow-host"
             }
             Self::InsecureAddress { .. } => "have the administrator correct the address in the pool's configuration",
             Self::OtherUser { .. } => "start a new enrolment for this user",
             Self::BadLogin { .. } => "write the login like 'CONTOSO\\alice' or alice@contoso.example",
-            Self::CredentialRefused { diagnosis, .. } => match diagnosis.as_ref().map(Diagnosis::meaning) {
-                Some(meaning) if meaning != Meaning::Unknown => meaning.next_step(),
+            Self::CredentialRefused { diagnosis, .. } => match diagnosis {
+                Some(said) if !matches!(said.meaning(), Meaning::Unknown | Meaning::TicketInvalid) => {
+                    return said.next_step();
+                }
                 Some(_) | None => {
                     "check login (--login) and password with the user; further wrong tries may lock the account"
                 }
             },
+            Self::CertificateRefused { user, .. } => {
+                let shown = commands::published_certificates(user);
+                return format!(
+                    "sign in with NTLM or a PIN instead; the administrator sees which certificates are published: {shown}"
+                );
+            }
             Self::RefusedBefore => "correct the credential; too many wrong tries lock the account or the PIN",
             Self::NotThisUser { .. } => "check that --user is the SIP address of the account that signs in",
             Self::BadSigningRequest { .. } => "have the phone make a new key and signing request",
-            Self::NotOffered { .. } => {
-                "choose a way to sign in that the pool offers, or have the administrator enable this one"
+            Self::NotOffered { way, .. } => {
+                let choose = "choose a way to sign in that the pool offers, or have the administrator enable this one";
+                return match way {
+                    SignInWay::Pin => format!("{choose}: {}", commands::use_for_tickets("UsePinAuth")),
+                    SignInWay::Certificate => format!("{choose}: {}", commands::use_for_tickets("UseCertificateAuth")),
+                    SignInWay::Ntlm | SignInWay::Negotiate | SignInWay::Basic => choose.to_owned(),
+                };
             }
-            Self::Refused { diagnosis, .. } => diagnosis.meaning().next_step(),
-            Self::TicketRefused { .. } => Meaning::TicketInvalid.next_step(),
-            Self::BadAnswer { .. } => "check that the address is the certificate provisioning service of a pool",
+            Self::SchemeNotOffered { .. } => "choose a way to sign in that the pool offers: --auth",
+            Self::NoProvisioning { .. } => "check that the address is the certificate provisioning service of a pool",
+            Self::HandshakeMoved { .. } => {
+                "have the proxy or load balancer before the pool keep a client with one server and its connections open \
+                 (session affinity, keep-alive), or go round it with --resolve; the password is not at fault"
+            }
+            Self::Refused { diagnosis, .. } => return diagnosis.next_step(),
+            Self::TicketRefused { .. } => "repeat: a new ticket is fetched; if it stays, compare the servers' clocks",
+            Self::BadAnswer { source, .. } => match source {
+                BadMessage::Truncated { .. } => "repeat; if it stays, look for a proxy that cuts connections",
+                BadMessage::Html { .. } => {
+                    "open the address in a browser: a proxy or the web server's own page answers instead of the service"
+                }
+                BadMessage::Empty
+                | BadMessage::TooLong
+                | BadMessage::Encoded { .. }
+                | BadMessage::Charset { .. }
+                | BadMessage::NotText { .. }
+                | BadMessage::Dtd
+                | BadMessage::TooManyNodes
+                | BadMessage::TooDeep
+                | BadMessage::NotXml(_)
+                | BadMessage::Missing(_)
+                | BadMessage::BadValue { .. } => {
+                    "check that the address is the certificate provisioning service of a pool"
+                }
+            },
             Self::OutcomeUnknown { .. } => "repeat the same command: the same request is sent again with the same ids",
             Self::UnfitCertificate { .. } => "repeat the same command: a new key is made and published",
         };
@@ -249,18 +361,25 @@ impl ServiceError {
         match self {
             Self::Connection(error) if error.is_temporary() => ErrorClass::Temporary,
             Self::Connection(_) => ErrorClass::NeedsPerson,
-            Self::Lost { .. } | Self::TimedOut { .. } | Self::TicketRefused { .. } => ErrorClass::Temporary,
-            Self::PinProfileNotAllowed
-            | Self::NotBuilt { .. }
+            Self::Lost { .. } | Self::TimedOut { .. } | Self::TicketRefused { .. } | Self::HandshakeMoved { .. } => {
+                ErrorClass::Temporary
+            }
+            Self::NoPinProfile
             | Self::HostNotAllowed { .. }
             | Self::InsecureAddress { .. }
             | Self::OtherUser { .. } => ErrorClass::Policy,
-            Self::BadLogin { .. } | Self::CredentialRefused { .. } | Self::RefusedBefore | Self::NotThisUser { .. } => {
-                ErrorClass::NeedsPerson
-            }
+            Self::BadLogin { .. }
+            | Self::CredentialRefused { .. }
+            | Self::CertificateRefused { .. }
+            | Self::RefusedBefore
+            | Self::NotThisUser { .. } => ErrorClass::NeedsPerson,
+            Self::BadAnswer { source: BadMessage::Truncated { .. }, .. } => ErrorClass::Temporary,
             Self::BadSigningRequest { .. }
             | Self::NotOffered { .. }
+            | Self::SchemeNotOffered { .. }
+            | Self::NoProvisioning { .. }
             | Self::NothingThere { .. }
+            | Self::Redirected { .. }
             | Self::BadAnswer { .. } => ErrorClass::Failed,
             Self::Refused { diagnosis, .. } => match diagnosis.meaning() {
                 Meaning::StoreUnavailable | Meaning::InternalWindowsAuth => ErrorClass::Temporary,
@@ -270,7 +389,7 @@ impl ServiceError {
                 | Meaning::PinLocked
                 | Meaning::EntityMismatch => ErrorClass::NeedsPerson,
                 Meaning::TicketInvalid => ErrorClass::Temporary,
-                Meaning::OAuthInvalid | Meaning::RequestMalformed | Meaning::KeySize => ErrorClass::Failed,
+                Meaning::OauthInvalid | Meaning::RequestMalformed | Meaning::KeySize => ErrorClass::Failed,
                 Meaning::Unknown if matches!(diagnosis.status, 502..=504) => ErrorClass::Temporary,
                 Meaning::Unknown => ErrorClass::Failed,
             },
@@ -290,20 +409,22 @@ impl ServiceError {
 
     /// The service refused the credential, now or before in this process. It is not sent again.
     pub fn credential_refused(&self) -> bool {
-        matches!(self, Self::CredentialRefused { .. } | Self::RefusedBefore)
+        matches!(self, Self::CredentialRefused { .. } | Self::CertificateRefused { .. } | Self::RefusedBefore)
     }
 
     /// The service's own words, if it said why.
     pub fn diagnosis(&self) -> Option<&Diagnosis> {
         match self {
             Self::Refused { diagnosis, .. } => Some(diagnosis),
-            Self::CredentialRefused { diagnosis, .. } | Self::TicketRefused { diagnosis } => diagnosis.as_ref(),
+            Self::CredentialRefused { diagnosis, .. }
+            | Self::CertificateRefused { diagnosis, .. }
+            | Self::TicketRefused { diagnosis } => diagnosis.as_ref(),
             Self::OutcomeUnknown { source, .. } => source.diagnosis(),
             Self::Connection(_)
             | Self::Lost { .. }
             | Self::TimedOut { .. }
-            | Self::PinProfileNotAllowed
-            | Self::NotBuilt { .. }
+            | Self::Redirected { .. }
+            | Self::NoPinProfile
             | Self::HostNotAllowed { .. }
             | Self::InsecureAddress { .. }
             | Self::OtherUser { .. }
@@ -312,6 +433,9 @@ impl ServiceError {
             | Self::NotThisUser { .. }
             | Self::BadSigningRequest { .. }
             | Self::NotOffered { .. }
+            | Self::SchemeNotOffered { .. }
+            | Self::NoProvisioning { .. }
+            | Self::HandshakeMoved { .. }
             | Self::BadAnswer { .. }
             | Self::NothingThere { .. }
             | Self::UnfitCertificate { .. } => None,

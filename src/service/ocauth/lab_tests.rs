@@ -8,7 +8,7 @@ use crate::lab::web_services::{
 };
 use crate::tls::{Distrust, Resolve, TlsError, Trust};
 use secrecy::ExposeSecret;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use uuid::Uuid;
 
 const HOST: &str = "web.contoso.example";
@@ -16,7 +16,7 @@ static PKI: LazyLock<Arc<Pki>> = LazyLock::new(|| Arc::new(Pki::new(&Keys::recyc
 
 async fn lab_with(settings: LabSettings, server_faults: ServerFaults) -> WebServices {
     let users = vec![User::new("alice@contoso.example".parse().unwrap(), "+12065551219")];
-    WebServices::start(Options { pki: Arc::clone(&PKI), users, settings, server_faults }).await.unwrap()
+    WebServices::start(Options { settings, server_faults, ..Options::new(Arc::clone(&PKI), users) }).await.unwrap()
 }
 
 /// The lab as it comes: it omits its intermediate.
@@ -25,14 +25,18 @@ async fn lab() -> WebServices {
 }
 
 fn pool(lab: &WebServices) -> Pool {
+    Pool::new(settings(lab)).unwrap()
+}
+
+fn settings(lab: &WebServices) -> Settings {
     let mut trust = Trust::only_given();
     trust.add_der("lab", PKI.root_der()).unwrap();
     let mut settings = Settings::new(lab.certprov_url(HOST), trust);
     let port = lab.address().port();
     settings.resolve = vec![Resolve { host: HOST.to_owned(), port, address: lab.address() }];
-    settings.pin_profile = PinProfile::Lab;
+    settings.profile = Some(Profile::lab());
     settings.refused = RefusedCredentials::new();
-    Pool::new(settings).unwrap()
+    settings
 }
 
 fn ntlm(lab: &WebServices) -> SignIn {
@@ -230,4 +234,37 @@ async fn a_server_chain_that_is_not_trusted_says_exactly_why() {
         matches!(&omitted, Distrust::MissingIntermediate { issuer, .. } if issuer.contains("Issuing CA 2")),
         "{omitted}"
     );
+}
+
+#[tokio::test]
+async fn a_pool_is_reached_by_its_ipv6_address() {
+    let lab = lab().await;
+    let mut settings = settings(&lab);
+    settings.certprov_url = lab.certprov_url("[::1]");
+    settings.resolve[0].host = "[::1]".to_owned();
+    enrol(&lab, &Pool::new(settings).unwrap(), &pin(&lab)).await.unwrap();
+}
+
+#[cfg(feature = "legacy-tls")]
+#[tokio::test]
+async fn a_pool_of_tls_1_0_enrols_with_the_old_engine_and_the_modern_one_names_it() {
+    use crate::lab::web_services::LabTls;
+    use crate::tls::Engine;
+
+    let users = vec![User::new("alice@contoso.example".parse().unwrap(), "+12065551219")];
+    let lab = Options { tls: LabTls::OnlyTls10, ..Options::new(Arc::clone(&PKI), users) };
+    let lab = WebServices::start(lab).await.unwrap();
+
+    let error = enrol(&lab, &pool(&lab), &ntlm(&lab)).await.unwrap_err();
+    let ServiceError::Connection(error) = error else { panic!("{error}") };
+    assert!(matches!(error, TlsError::NoCommonCipher { engine: Engine::Modern, .. }), "{error:?}");
+    assert!(error.next_step().contains("--tls legacy"));
+    assert_eq!(lab.requests().len(), 0);
+
+    let mut settings = settings(&lab);
+    settings.engine = Engine::Legacy;
+    let pool = Pool::new(settings).unwrap();
+    let (_, cold) = enrol(&lab, &pool, &ntlm(&lab)).await.unwrap();
+    let (_, warm) = enrol(&lab, &pool, &pin(&lab)).await.unwrap();
+    assert_eq!((cold.requests, warm.requests), (6, 2));
 }

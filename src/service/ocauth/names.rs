@@ -1,5 +1,4 @@
-//! Names on the wire: namespaces, actions, port names. What is not public (LAB) is marked, so that a capture from a real
-//! pool changes this file and no logic.
+//! Names on the wire: namespaces, actions, port names. What is not public is data: [`super::profile`].
 
 // Namespaces as real metadata uses them. Where servers differ, every spelling that is known.
 
@@ -53,15 +52,11 @@ pub(super) const PORT_CERTPROV: &str = "CertProvisioningServiceWebTicketProof_SH
 pub(super) const PORT_WINDOWS: &str = "WebTicketServiceWinNegotiate";
 /// Its twin for NTLM only (inferred from the cmdlet that configures it).
 pub(super) const PORT_NTLM: &str = "WebTicketServiceWinNtlm";
-/// The PIN port (name confirmed, message LAB).
-pub(super) const PORT_PIN: &str = "WebTicketServicePin";
+/// Its port that takes a certificate from CertProv (confirmed).
+pub(super) const PORT_CERTIFICATE: &str = "WebTicketServiceCert";
 
-/// LAB: how the PIN travels. Type of the `wsse:Password` in a `wsse:UsernameToken`.
-pub(super) const LAB_PIN_PASSWORD_TYPE: &str =
-    "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-username-token-profile-1.0#PasswordText";
-/// LAB: what ErrorInfo may call its number; the element's inside is not public.
-pub(super) const LAB_ERROR_NUMBERS: &[&str] = &["ErrorId", "ErrorCode", "ErrorNumber", "Id", "Code", "ResponseCode"];
-/// LAB: what ErrorInfo may call its text.
-pub(super) const LAB_ERROR_REASONS: &[&str] = &["Reason", "ErrorReason", "Message", "MessageText", "Description"];
-/// LAB: what ErrorInfo may call the server that says it.
-pub(super) const LAB_ERROR_SERVERS: &[&str] = &["Source", "Server", "ServerFqdn"];
+/// Types of tokens and their encoding, WSS X.509 token profile (confirmed for PKCS#10 requests, inferred for tickets).
+pub(super) const X509: &str = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-x509-token-profile-1.0#X509v3";
+/// base64, as WSS 1.0 names it in its message security part.
+pub(super) const BASE64: &str =
+    "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-soap-message-security-1.0#Base64Binary";

@@ -297,6 +297,8 @@ pub(super) fn web_ticket_metadata(host: &str) -> String {
   <wsdl:service name="WebTicketService">
     <wsdl:port name="WebTicketServiceWinNegotiate">
       <soap:address location="https://{host}/WebTicket/WebTicketService.svc"/></wsdl:port>
+    <wsdl:port name="WebTicketServiceCert">
+      <soap:address location="https://{host}/WebTicket/WebTicketService.svc/cert"/></wsdl:port>
     <wsdl:port name="WebTicketServicePin">
       <soap:address location="https://{host}/WebTicket/WebTicketService.svc/pin"/></wsdl:port>
   </wsdl:service></wsdl:definitions>"#

@@ -4,6 +4,7 @@ use super::OcAuth;
 use super::collecting::{Collecting, RootDownload};
 use super::error::ServiceError;
 use super::metadata::{CertProv, Port};
+use super::profile::Profile;
 use super::refused::RefusedCredentials;
 use crate::credential::SipAddress;
 use crate::tls::{Connector, Engine, Proxy, Resolve, ServerChain, Trust};
@@ -26,8 +27,8 @@ pub struct Settings {
     pub resolve: Vec<Resolve>,
     /// Further hosts that may receive credentials although they are outside the user's SIP domain.
     pub allowed_hosts: Vec<String>,
-    /// Whether signing in with a PIN is possible at all.
-    pub pin_profile: PinProfile,
+    /// What is known of this pool that is not public. `None`: nothing, and a PIN is never sent.
+    pub profile: Option<Profile>,
     /// Where refused credentials are remembered.
     pub refused: RefusedCredentials,
     /// The TLS implementation that this pool needs.
@@ -38,16 +39,6 @@ pub struct Settings {
     pub also_servers: Vec<(String, u16)>,
     /// The service's root-chain download.
     pub root_download: RootDownload,
-}
-
-/// The message that carries a PIN is not public.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PinProfile {
-    /// Not known for this pool: a PIN is never sent.
-    #[default]
-    Unknown,
-    /// The lab's invention. Never for a real pool.
-    Lab,
 }
 
 /// Why a pool's address cannot be used.
@@ -90,7 +81,7 @@ impl Settings {
             trust,
             resolve: Vec::new(),
             allowed_hosts: Vec::new(),
-            pin_profile: PinProfile::default(),
+            profile: None,
             refused: RefusedCredentials::of_this_process(),
             engine: Engine::default(),
             proxy: Proxy::default(),
@@ -108,9 +99,11 @@ struct Shared {
     certprov_url: Url,
     connector: Arc<Connector>,
     allowed_hosts: Vec<String>,
-    pin_profile: PinProfile,
+    profile: Option<Profile>,
     refused: RefusedCredentials,
     known: Mutex<Option<Arc<Known>>>,
+    /// Held by the enrolment that reads the metadata for all.
+    reading_metadata: tokio::sync::Mutex<()>,
     clock_offset_seconds: Mutex<Option<i64>>,
     collecting: Collecting,
 }
@@ -148,11 +141,16 @@ impl Pool {
         Ok(Self(Arc::new(Shared {
             certprov_url: Self::address(&settings.certprov_url)?,
             collecting: Collecting::of(&settings),
-            connector: Arc::new(Connector::new(settings.trust, settings.resolve).with_proxy(settings.proxy)),
+            connector: Arc::new(
+                Connector::new(settings.trust, settings.resolve)
+                    .with_engine(settings.engine)
+                    .with_proxy(settings.proxy),
+            ),
             allowed_hosts: settings.allowed_hosts,
-            pin_profile: settings.pin_profile,
+            profile: settings.profile,
             refused: settings.refused,
             known: Mutex::new(None),
+            reading_metadata: tokio::sync::Mutex::new(()),
             clock_offset_seconds: Mutex::new(None),
         })))
     }
@@ -172,7 +170,7 @@ impl Pool {
         &self.0.certprov_url
     }
 
-    pub(super) fn connector(&self) -> Arc<Connector> {
+    pub(in crate::service) fn connector(&self) -> Arc<Connector> {
         self.0.connector.clone()
     }
 
@@ -180,8 +178,14 @@ impl Pool {
         &self.0.collecting
     }
 
-    pub(super) fn pin_profile(&self) -> PinProfile {
-        self.0.pin_profile
+    /// What is known of this pool that is not public.
+    pub fn profile(&self) -> Option<&Profile> {
+        self.0.profile.as_ref()
+    }
+
+    /// By which answers are read: without a profile of its own like a lab's, for nothing is sent by it.
+    pub(super) fn reading(&self) -> Profile {
+        self.0.profile.clone().unwrap_or_else(Profile::lab)
     }
 
     pub(super) fn refused(&self) -> &RefusedCredentials {
@@ -191,6 +195,11 @@ impl Pool {
     pub(super) fn known(&self) -> Option<Arc<Known>> {
         let known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.clone().filter(|known| known.read_at.elapsed() < METADATA_LIFE)
+    }
+
+    /// Held by the enrolment that reads the metadata for all that begin at the same time.
+    pub(super) fn reading_metadata(&self) -> &tokio::sync::Mutex<()> {
+        &self.0.reading_metadata
     }
 
     pub(super) fn learn(&self, known: Known) -> Arc<Known> {

@@ -1,13 +1,15 @@
 //! GetAndPublishCert, [MS-OCAUTHWS] 3.1.4.1: a signing request goes in, a published certificate comes out.
 
-use super::diagnostics::{Diagnosis, error_info};
+use super::diagnostics::{Said, error_info};
 use super::names::{ACTION_PUBLISH, CERTPROV, WST_CERTPROV, WSTEP};
+use super::profile::Profile;
 use super::ticket::WebTicket;
-use super::xml::{BadMessage, ControlCharacter, child, children, escape, parse, text, text_of};
+use super::xml::{BadMessage, ControlCharacter, child, children, escape, parse, text};
 use crate::service::Publication;
 use crate::tls::pkcs7;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use roxmltree::Node;
 use uuid::Uuid;
 use x509_parser::prelude::{FromDer, X509Certificate, X509CertificationRequest};
 use zeroize::Zeroizing;
@@ -21,7 +23,7 @@ pub(super) enum Answer {
     /// A certificate, DER, and other certificates beside it.
     Issued { certificate: Vec<u8>, accompanying: Vec<Vec<u8>> },
     /// The service said no inside an ordinary answer.
-    Refused(Diagnosis),
+    Refused(Said),
 }
 
 /// The public key (SubjectPublicKeyInfo, DER) that the certificate has to be for.
@@ -85,22 +87,28 @@ fn lines_of_76(der: &[u8]) -> String {
 }
 
 /// Reads the answer along its confirmed path; a PKCS#7 beside the certificate gives what accompanies it.
-pub(super) fn read(bytes: &[u8]) -> Result<Answer, BadMessage> {
-    let document = parse(text_of(bytes)?)?;
+pub(super) fn read(source: &str, profile: &Profile) -> Result<Answer, BadMessage> {
+    let document = parse(source)?;
     let body = super::xml::body(&document)?;
     let answer =
         child(body, "GetAndPublishCertResponse").ok_or(BadMessage::Missing("answer to the request to publish"))?;
-    if let Some(diagnosis) = error_info(answer, 200) {
-        return Ok(Answer::Refused(diagnosis));
+    if let Some(said) = error_info(answer, profile.error_info()) {
+        return Ok(Answer::Refused(said));
     }
     let response =
         child(answer, "RequestSecurityTokenResponse").ok_or(BadMessage::Missing("response of the enrolment"))?;
-    let token = child(response, "RequestedSecurityToken")
-        .and_then(|requested| child(requested, "BinarySecurityToken"))
+    let requested = child(response, "RequestedSecurityToken").ok_or(BadMessage::Missing("certificate"))?;
+    let is_chain = |token: &Node<'_, '_>| {
+        token.attribute("ValueType").is_some_and(|kind| kind.trim().to_ascii_uppercase().ends_with("#PKCS7"))
+    };
+    let token = children(requested, "BinarySecurityToken")
+        .find(|token| !is_chain(token))
         .ok_or(BadMessage::Missing("certificate"))?;
     let certificate = decode(&text(token)).map_err(|problem| BadMessage::BadValue { what: "certificate", problem })?;
     let mut accompanying = Vec::new();
-    for der in children(response, "BinarySecurityToken").filter_map(|beside| decode(&text(beside)).ok()) {
+    let beside =
+        children(response, "BinarySecurityToken").chain(children(requested, "BinarySecurityToken").filter(is_chain));
+    for der in beside.filter_map(|token| decode(&text(token)).ok()) {
         if let Some(chain) = pkcs7::certificates(&der) {
             accompanying.extend(chain.iter().map(|c| c.to_vec()).filter(|c| *c != certificate));
         }
@@ -126,7 +134,7 @@ pub(super) fn misfit(certificate: &[u8], key: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::super::peer::publish_answer;
-    use super::super::proof::{signed_info, timestamp};
+    use super::super::signed_text::{SignatureMethod, signed_info, timestamp};
     use super::super::ticket::tests::issued;
     use super::super::xml::descendant;
     use super::*;
@@ -175,7 +183,7 @@ mod tests {
         let message = std::str::from_utf8(&bytes).unwrap();
         let timestamp = timestamp("2026-11-22T10:00:00.000Z", "2026-11-22T18:00:00.000Z");
         assert!(message.contains(&timestamp));
-        assert!(message.contains(&signed_info(&timestamp)));
+        assert!(message.contains(&signed_info(&timestamp, SignatureMethod::HmacSha1)));
     }
 
     #[test]
@@ -187,7 +195,7 @@ mod tests {
             .replace(beside, &format!("{beside}<BinarySecurityToken ValueType=\"x#PKCS7\">MIIC</BinarySecurityToken>"));
         assert_ne!(answer, with_pkcs7);
         let expected = Answer::Issued { certificate: b"certificate".to_vec(), accompanying: Vec::new() };
-        assert_eq!(read(with_pkcs7.as_bytes()), Ok(expected));
+        assert_eq!(read(&with_pkcs7, &Profile::lab()), Ok(expected));
     }
 
     #[test]
@@ -199,13 +207,13 @@ mod tests {
         let answer = publish_answer(&own)
             .replace("<wst:RequestedSecurityToken>", &format!("{beside}<wst:RequestedSecurityToken>"));
         let expected = Answer::Issued { certificate: own, accompanying: vec![authority.root_der()] };
-        assert_eq!(read(answer.as_bytes()), Ok(expected));
+        assert_eq!(read(&answer, &Profile::lab()), Ok(expected));
     }
 
     #[test]
     fn an_answer_without_a_certificate_is_no_success() {
         let answer = publish_answer(b"certificate").replace("RequestedSecurityToken", "Other");
-        assert_eq!(read(answer.as_bytes()), Err(BadMessage::Missing("certificate")));
+        assert_eq!(read(&answer, &Profile::lab()), Err(BadMessage::Missing("certificate")));
     }
 
     proptest! {
@@ -213,9 +221,9 @@ mod tests {
         fn any_and_any_mutated_answer_is_read_or_refused(at in 0usize..900, byte in any::<u8>(), cut in 0usize..900) {
             let mut bytes = publish_answer(b"certificate").into_bytes();
             if let Some(place) = bytes.get_mut(at) { *place = byte; }
-            let _ = read(&bytes);
+            let _ = read(&String::from_utf8_lossy(&bytes), &Profile::lab());
             bytes.truncate(cut);
-            let _ = read(&bytes);
+            let _ = read(&String::from_utf8_lossy(&bytes), &Profile::lab());
             let _ = requested_key(&bytes);
             let _ = misfit(&bytes, b"key");
         }

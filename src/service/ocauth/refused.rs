@@ -2,7 +2,6 @@
 //! locks the user out.
 
 use aws_lc_rs::{hmac, rand};
-use secrecy::{ExposeSecret, SecretString};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use tokio::sync::OwnedMutexGuard;
@@ -36,12 +35,12 @@ impl RefusedCredentials {
         PROCESS.clone()
     }
 
-    /// `kind` keeps a PIN and a password apart; case does not count in `login`.
-    pub(super) fn mark(&self, kind: &str, login: &str, secret: &SecretString) -> Mark {
+    /// `kind` keeps a PIN, a password and a certificate apart; case does not count in `login`.
+    pub(super) fn mark(&self, kind: &str, login: &str, secret: &[u8]) -> Mark {
         let mut context = hmac::Context::with_key(&self.0.key);
-        for part in [kind, &login.to_lowercase(), secret.expose_secret()] {
+        for part in [kind.as_bytes(), login.to_lowercase().as_bytes(), secret] {
             context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part.as_bytes());
+            context.update(part);
         }
         Mark(context.sign().as_ref().to_vec())
     }
@@ -84,9 +83,9 @@ mod tests {
     #[test]
     fn a_corrected_password_is_another_credential_and_the_case_of_the_login_does_not_count() {
         let memory = RefusedCredentials::new();
-        memory.remember(memory.mark("ntlm", "CONTOSO\\alice", &"wrong".into()));
-        assert!(memory.contains(&memory.mark("ntlm", "contoso\\Alice", &"wrong".into())));
-        assert!(!memory.contains(&memory.mark("ntlm", "CONTOSO\\alice", &"right".into())));
-        assert!(!memory.contains(&memory.mark("pin", "CONTOSO\\alice", &"wrong".into())));
+        memory.remember(memory.mark("windows", "CONTOSO\\alice", b"wrong"));
+        assert!(memory.contains(&memory.mark("windows", "contoso\\Alice", b"wrong")));
+        assert!(!memory.contains(&memory.mark("windows", "CONTOSO\\alice", b"right")));
+        assert!(!memory.contains(&memory.mark("pin", "CONTOSO\\alice", b"wrong")));
     }
 }

@@ -4,6 +4,7 @@
 //! purpose); that the answer is PKCS#7 is confirmed ([MS-OCAUTHWS] 1.5). Operation and elements are not public: LAB, and
 //! data, so that a capture changes a profile and no logic.
 
+use super::profile::RootChainsProfile;
 use super::xml::{self, BadMessage, MAX_MESSAGE};
 use crate::service::server_trust::Bag;
 use crate::tls::{Proxy, Resolve, pkcs7};
@@ -19,40 +20,6 @@ const MOST_TOKENS: usize = 16;
 const MOST_CERTIFICATES: usize = 64;
 /// Longest text of one token, characters of base64.
 const LONGEST_TOKEN: usize = 512 << 10;
-
-/// The download of the chains that a phone has to trust.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RootChainsProfile {
-    /// Path at the pool's internal web host, plain http.
-    pub path: String,
-    /// The `SOAPAction`, without quotes.
-    pub soap_action: String,
-    /// Namespace of request and response.
-    pub namespace: String,
-    /// Local name of the request.
-    pub request: String,
-    /// Local name of the response.
-    pub response: String,
-    /// Namespace of the elements that hold a chain.
-    pub token_namespace: String,
-    /// Local name of the elements that hold a chain: base64 of a PKCS#7 with certificates only, anywhere in the response.
-    pub token: String,
-}
-
-impl RootChainsProfile {
-    /// LAB: named by analogy with GetAndPublishCert. Never for a real pool unless its operator says so.
-    pub fn lab() -> Self {
-        Self {
-            path: "/CertProv/CertProvisioningService.svc".to_owned(),
-            soap_action: format!("{}GetRootCertChains", super::names::CERTPROV),
-            namespace: super::names::CERTPROV.to_owned(),
-            request: "GetRootCertChains".to_owned(),
-            response: "GetRootCertChainsResponse".to_owned(),
-            token_namespace: super::names::WSSE.to_owned(),
-            token: "BinarySecurityToken".to_owned(),
-        }
-    }
-}
 
 /// Why the root chains could not be had. None of it stops a job: the download only helps.
 #[derive(Debug, thiserror::Error)]
@@ -91,12 +58,12 @@ impl DownloadError {
     }
 }
 
-/// Where a phone finds the download: port 80 of the same host (its address is confirmed, its purpose inferred).
+/// Where a phone finds the download: port 80 of the same host, by the profile's path.
 pub(super) fn usual_address(certprov: &Url, profile: &RootChainsProfile) -> Option<Url> {
     let mut url = certprov.clone();
+    url.set_path(&profile.path);
     url.set_port(None).ok()?;
     url.set_scheme("http").ok()?;
-    url.set_path(&profile.path);
     Some(url)
 }
 
@@ -148,7 +115,7 @@ pub(super) async fn download(
     }
     let status = answer.status().as_u16();
     if status != 200 {
-        let reason = super::diagnostics::from_body(&body, status).map(|diagnosis| diagnosis.reason);
+        let reason = std::str::from_utf8(&body).ok().and_then(super::diagnostics::reason_of);
         return Err(DownloadError::Refused { status, reason: reason.filter(|reason| !reason.is_empty()) });
     }
     read(&body, profile).map_err(DownloadError::Bad)
@@ -156,11 +123,12 @@ pub(super) async fn download(
 
 /// Takes every certificate from every token.
 pub(super) fn read(message: &[u8], profile: &RootChainsProfile) -> Result<Bag, BadMessage> {
-    let document = xml::parse(xml::text_of(message)?)?;
+    let message = xml::text_of(message, None)?;
+    let document = xml::parse(&message)?;
     let body = xml::body(&document)?;
-    let response =
-        xml::child(body, &profile.response).ok_or(BadMessage::Missing("answer to the root-chain download"))?;
-    let is_token = |node: &roxmltree::Node<'_, '_>| node.is_element() && node.tag_name().name() == profile.token;
+    let is_response = |node: &roxmltree::Node<'_, '_>| node.has_tag_name((&*profile.namespace, &*profile.response));
+    let response = body.children().find(is_response).ok_or(BadMessage::Missing("answer to the root-chain download"))?;
+    let is_token = |node: &roxmltree::Node<'_, '_>| node.has_tag_name((&*profile.token_namespace, &*profile.token));
     let mut ders = Vec::new();
     for token in response.descendants().filter(is_token).take(MOST_TOKENS) {
         let bad = |problem: &str| BadMessage::BadValue { what: "PKCS#7 of a chain", problem: problem.to_owned() };

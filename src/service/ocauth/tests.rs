@@ -10,7 +10,7 @@ const CERTPROV: &str = "https://web.contoso.example/CertProv/CertProvisioningSer
 fn pool(peer: &Peer, change: impl FnOnce(&mut Settings)) -> Pool {
     let mut settings = Settings::new(CERTPROV, peer.trust());
     settings.resolve = peer.resolve();
-    settings.pin_profile = PinProfile::Lab;
+    settings.profile = Some(Profile::lab());
     settings.refused = RefusedCredentials::new();
     change(&mut settings);
     Pool::new(settings).unwrap()
@@ -101,7 +101,7 @@ async fn a_survey_shows_chain_clock_and_ways_to_sign_in_without_a_credential() {
     assert_eq!(survey.completed, [peer.authority.root_der()]);
     let offset = survey.clock_offset_seconds.unwrap();
     assert!((3598..=3600).contains(&offset), "{offset}");
-    assert_eq!(survey.sign_in_ports, ["WebTicketServiceWinNegotiate", "WebTicketServicePin"]);
+    assert_eq!(survey.sign_in_ports, ["WebTicketServiceWinNegotiate", "WebTicketServiceCert", "WebTicketServicePin"]);
     pool.enrolment().survey().await.unwrap();
     assert_eq!(peer.count(), 2);
 }
@@ -124,7 +124,7 @@ async fn a_refused_credential_is_not_sent_again_and_a_corrected_one_is() {
 #[tokio::test]
 async fn a_pin_is_sent_to_no_pool_whose_message_is_not_known() {
     let peer = Peer::start(Service::default()).await;
-    let error = enrol(&pool(&peer, |s| s.pin_profile = PinProfile::Unknown), &pin(PIN)).await.unwrap_err();
+    let error = enrol(&pool(&peer, |s| s.profile = None), &pin(PIN)).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Policy);
     assert_eq!(peer.count(), 0);
 }
@@ -175,14 +175,6 @@ async fn a_ticket_for_somebody_else_is_not_used() {
     let peer = Peer::start(Service { named: "bob@contoso.example", ..Service::default() }).await;
     let error = enrol(&pool(&peer, |_| {}), &pin(PIN)).await.unwrap_err();
     assert_eq!(error.to_string(), "the credential belongs to sip:bob@contoso.example, not to alice@contoso.example");
-}
-
-#[test]
-fn a_name_that_is_no_sip_address_settles_nothing_by_ntlm_and_everything_by_pin() {
-    let (ntlm, pin) = (ntlm(PASSWORD), pin(PIN));
-    assert!(fits("CONTOSO\\alice", &alice(), &ntlm) && fits("alice@corp.contoso.example", &alice(), &ntlm));
-    assert!(!fits("sip:bob@contoso.example", &alice(), &ntlm));
-    assert!(fits("sip:Alice@contoso.example", &alice(), &pin) && !fits("CONTOSO\\alice", &alice(), &pin));
 }
 
 #[tokio::test]
@@ -256,17 +248,11 @@ async fn a_publication_is_never_sent_twice_by_itself() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_that_the_server_closed_is_opened_again_but_not_within_an_ntlm_handshake() {
-    // The third request is the first for the ticket, the fifth is the end of the NTLM handshake.
+async fn an_idle_connection_that_the_server_closed_is_opened_again() {
+    // The third request is the first for the ticket.
     let peer = Peer::start(Service { hang_up_at: Some(3), ..Service::default() }).await;
     let (_, cost) = enrol(&pool(&peer, |_| {}), &ntlm(PASSWORD)).await.unwrap();
     assert_eq!(cost.connections, 2);
-
-    let peer = Peer::start(Service { hang_up_at: Some(5), ..Service::default() }).await;
-    let error = enrol(&pool(&peer, |_| {}), &ntlm(PASSWORD)).await.unwrap_err();
-    assert!(matches!(error, ServiceError::Lost { .. }), "{error}");
-    assert_eq!(error.class(), ErrorClass::Temporary);
-    assert_eq!(peer.count(), 5);
 }
 
 #[tokio::test]

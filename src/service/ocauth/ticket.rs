@@ -1,16 +1,15 @@
-//! The web ticket: asking for it (WS-Trust 1.3 RST) and reading the answer (RSTR) by local names.
+//! The web ticket as it is answered (WS-Trust 1.3 RSTR, read by local names) and used.
 
 use super::metadata::TicketUse;
-use super::names::{AUTH, LAB_PIN_PASSWORD_TYPE, SAML, SOAP, WSA, WSP, WSSE, WST, WSU};
-use super::proof::{p_sha1, signature, timestamp};
-use super::xml::{BadMessage, ControlCharacter, child, descendant, escape, parse, text, text_of};
+use super::names::{SOAP, WSA, WSSE, WSU};
+use super::signed_text::{p_sha1, signature, timestamp};
+use super::xml::{BadMessage, ControlCharacter, child, descendant, escape, parse, text};
 use crate::credential::SipAddress;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use secrecy::{ExposeSecret, SecretString};
+use roxmltree::Node;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use uuid::Uuid;
 use zeroize::Zeroizing;
 
 /// Prefixes that our own envelope declares around a copied assertion.
@@ -46,96 +45,18 @@ impl Entropy {
         aws_lc_rs::rand::fill(bytes.as_mut()).expect("the system gives random bytes");
         Self(bytes)
     }
+
+    /// For the message, base64.
+    pub(super) fn written(&self) -> Zeroizing<String> {
+        Zeroizing::new(STANDARD.encode(self.0.as_slice()))
+    }
 }
 
-/// Who asks for the ticket, as far as the message says it.
-pub(super) enum Asker<'a> {
-    /// HTTP says who it is; the claim says as whom.
-    Windows(&'a SipAddress),
-    /// LAB profile: number and PIN in the message, the answer says who it is.
-    LabPin { number: &'a str, pin: &'a SecretString },
-}
-
-/// The message that asks for a ticket for `applies_to`.
-pub(super) fn request(
-    asker: &Asker<'_>,
-    applies_to: &str,
-    entropy: &Entropy,
-) -> Result<Zeroizing<Vec<u8>>, ControlCharacter> {
-    let (header, claims) = match asker {
-        Asker::Windows(user) => (Zeroizing::new(String::new()), claims(user)?),
-        Asker::LabPin { number, pin } => (lab_pin_header(number, pin)?, String::new()),
-    };
-    let applies_to = escape(applies_to)?;
-    let secret = Zeroizing::new(STANDARD.encode(entropy.0.as_slice()));
-    let context = Uuid::new_v4();
-    let message = Zeroizing::new(format!(
-        "<?xml version=\"1.0\" encoding=\"utf-8\"?>\
-         <soap:Envelope xmlns:soap=\"{SOAP}\" xmlns:saml=\"{SAML}\" xmlns:wst=\"{WST}\" xmlns:auth=\"{AUTH}\" \
-         xmlns:wsa=\"{WSA}\" xmlns:wsp=\"{WSP}\" xmlns:wsse=\"{WSSE}\" xmlns:wsu=\"{WSU}\">{}<soap:Body>\
-         <wst:RequestSecurityToken Context=\"{context}\">\
-         <wst:TokenType>http://docs.oasis-open.org/wss/oasis-wss-saml-token-profile-1.1#SAMLV1.1</wst:TokenType>\
-         <wst:RequestType>http://schemas.xmlsoap.org/ws/2005/02/trust/Issue</wst:RequestType>\
-         <wsp:AppliesTo><wsa:EndpointReference><wsa:Address>{applies_to}</wsa:Address></wsa:EndpointReference>\
-         </wsp:AppliesTo>{claims}\
-         <wst:Entropy><wst:BinarySecret>{}</wst:BinarySecret></wst:Entropy>\
-         <wst:KeyType>http://docs.oasis-open.org/ws-sx/ws-trust/200512/SymmetricKey</wst:KeyType>\
-         </wst:RequestSecurityToken></soap:Body></soap:Envelope>",
-        header.as_str(),
-        secret.as_str()
-    ));
-    Ok(Zeroizing::new(message.as_bytes().to_vec()))
-}
-
-fn claims(user: &SipAddress) -> Result<String, ControlCharacter> {
-    let uri = user.uri();
-    Ok(format!(
-        "<wst:Claims Dialect=\"urn:component:Microsoft.Rtc.WebAuthentication.2010:authclaims\">\
-         <auth:ClaimType Uri=\"http://schemas.xmlsoap.org/ws/2005/05/identity/claims/uri\" Optional=\"false\">\
-         <auth:Value>{}</auth:Value></auth:ClaimType></wst:Claims>",
-        escape(&uri)?
-    ))
-}
-
-/// LAB. Nothing about this header is known of real servers.
-fn lab_pin_header(number: &str, pin: &SecretString) -> Result<Zeroizing<String>, ControlCharacter> {
-    let number = normal_number(number);
-    Ok(Zeroizing::new(format!(
-        "<soap:Header><wsse:Security soap:mustUnderstand=\"1\"><wsse:UsernameToken>\
-         <wsse:Username>{}</wsse:Username><wsse:Password Type=\"{LAB_PIN_PASSWORD_TYPE}\">{}</wsse:Password>\
-         </wsse:UsernameToken></wsse:Security></soap:Header>",
-        escape(&number)?,
-        escape(pin.expose_secret())?
-    )))
-}
-
-/// `tel:+1 (206) 555-1219;ext=19` as `12065551219;ext=19`: the leading `+` is dropped by Microsoft's own test (observed).
-pub(super) fn normal_number(number: &str) -> String {
-    let number = number.trim();
-    let bare = number.get(..4).filter(|s| s.eq_ignore_ascii_case("tel:")).map_or(number, |_| &number[4..]);
-    bare.chars().filter(|c| !c.is_whitespace() && !"+-()".contains(*c)).collect()
-}
-
-/// Reads the answer to [`request`].
-pub(super) fn read(bytes: &[u8], entropy: &Entropy, usage: TicketUse) -> Result<Issued, BadMessage> {
-    let source = text_of(bytes)?;
+/// Reads an answer. `named_by` is the local name of the element that holds the user's name.
+pub(super) fn read(source: &str, entropy: &Entropy, usage: TicketUse, named_by: &str) -> Result<Issued, BadMessage> {
     let document = parse(source)?;
     let body = super::xml::body(&document)?;
     let answer = descendant(body, "RequestSecurityTokenResponse").ok_or(BadMessage::Missing("web ticket"))?;
-    let lifetime = child(answer, "Lifetime").ok_or(BadMessage::Missing("lifetime of the web ticket"))?;
-    let moment = |name, what| -> Result<(String, OffsetDateTime), BadMessage> {
-        let written = child(lifetime, name).map(text).ok_or(BadMessage::Missing(what))?;
-        let parsed = OffsetDateTime::parse(&written, &Rfc3339)
-            .map_err(|error| BadMessage::BadValue { what, problem: error.to_string() })?;
-        // It is signed as it stands, so it must be its own canonical form.
-        if written.chars().any(|c| !c.is_ascii_alphanumeric() && !":.+-".contains(c)) {
-            return Err(BadMessage::BadValue { what, problem: "it is not plainly written".to_owned() });
-        }
-        Ok((written, parsed))
-    };
-    let (created, _) = moment("Created", "beginning of the web ticket")?;
-    let (expires, expires_at) = moment("Expires", "end of the web ticket")?;
-
     let assertion = child(answer, "RequestedSecurityToken")
         .and_then(|token| child(token, "Assertion"))
         .ok_or(BadMessage::Missing("assertion"))?;
@@ -143,7 +64,8 @@ pub(super) fn read(bytes: &[u8], entropy: &Entropy, usage: TicketUse) -> Result<
     let assertion_id = escape(assertion_id)
         .map_err(|error| BadMessage::BadValue { what: "assertion id", problem: error.to_string() })?
         .into_owned();
-    let copied = source.get(assertion.range()).ok_or(BadMessage::Missing("assertion"))?;
+    let copied = document.input_text().get(assertion.range()).ok_or(BadMessage::Missing("assertion"))?;
+    let ((created, _), (expires, expires_at)) = lifetime(answer, assertion)?;
 
     let mut inherited = Vec::new();
     for namespace in assertion.parent_element().into_iter().flat_map(|parent| parent.namespaces()) {
@@ -163,25 +85,66 @@ pub(super) fn read(bytes: &[u8], entropy: &Entropy, usage: TicketUse) -> Result<
 
     let key = match usage {
         TicketUse::Bearer => None,
-        TicketUse::Proof => {
-            let secret = child(answer, "Entropy")
-                .and_then(|entropy| child(entropy, "BinarySecret"))
-                .map(|node| Zeroizing::new(text(node)))
-                .ok_or(BadMessage::Missing("server entropy"))?;
-            let server = STANDARD
-                .decode(secret.as_bytes())
-                .map(Zeroizing::new)
-                .map_err(|error| BadMessage::BadValue { what: "server entropy", problem: error.to_string() })?;
-            if server.is_empty() {
-                return Err(BadMessage::Missing("server entropy"));
-            }
-            Some(p_sha1(entropy.0.as_slice(), &server, entropy.0.len()))
-        }
+        TicketUse::Proof => Some(proof_key(answer, entropy)?),
     };
-    let name = descendant(assertion, "NameIdentifier").map(text).filter(|name| !name.is_empty());
+    let named = |node: &Node<'_, '_>| node.is_element() && node.tag_name().name() == named_by;
+    let names: Vec<String> = answer.descendants().filter(named).map(text).filter(|name| !name.is_empty()).collect();
+    let name = names.iter().find(|name| name.parse::<SipAddress>().is_ok()).or(names.first()).cloned();
     let assertion = Zeroizing::new(copied.to_owned());
     let ticket = WebTicket { assertion, assertion_id, inherited, created, expires, key };
     Ok(Issued { ticket, expires: expires_at, name })
+}
+
+/// Beginning and end, each as it is written and as it is meant. WS-Trust lets `Lifetime` be left out; the assertion has its
+/// own conditions then.
+fn lifetime(answer: Node<'_, '_>, assertion: Node<'_, '_>) -> Result<(Moment, Moment), BadMessage> {
+    const BEGINNING: &str = "beginning of the web ticket";
+    const END: &str = "end of the web ticket";
+    if let Some(lifetime) = child(answer, "Lifetime") {
+        let written = |name, what| child(lifetime, name).map(text).ok_or(BadMessage::Missing(what));
+        return Ok((moment(written("Created", BEGINNING)?, BEGINNING)?, moment(written("Expires", END)?, END)?));
+    }
+    let conditions = child(assertion, "Conditions").ok_or(BadMessage::Missing("lifetime of the web ticket"))?;
+    let written = |name, what| conditions.attribute(name).map(str::to_owned).ok_or(BadMessage::Missing(what));
+    Ok((moment(written("NotBefore", BEGINNING)?, BEGINNING)?, moment(written("NotOnOrAfter", END)?, END)?))
+}
+
+/// A time as it is written and as it is meant; without an offset it is UTC.
+type Moment = (String, OffsetDateTime);
+
+fn moment(written: String, what: &'static str) -> Result<Moment, BadMessage> {
+    let written = written.trim().to_owned();
+    // It is signed as it stands, so it must be its own canonical form.
+    if written.chars().any(|c| !c.is_ascii_alphanumeric() && !":.+-".contains(c)) {
+        return Err(BadMessage::BadValue { what, problem: "it is not plainly written".to_owned() });
+    }
+    let parsed = OffsetDateTime::parse(&written, &Rfc3339)
+        .or_else(|error| OffsetDateTime::parse(&format!("{written}Z"), &Rfc3339).map_err(|_| error))
+        .map_err(|error| BadMessage::BadValue { what, problem: error.to_string() })?;
+    Ok((written, parsed))
+}
+
+/// From both entropies; or the server's own, where it gives the whole key (WS-Trust 1.3 section 4.4.4).
+fn proof_key(answer: Node<'_, '_>, entropy: &Entropy) -> Result<Zeroizing<Vec<u8>>, BadMessage> {
+    let secret = |holder: &str| -> Option<Zeroizing<String>> {
+        let secret = Zeroizing::new(text(child(child(answer, holder)?, "BinarySecret")?));
+        Some(Zeroizing::new(secret.chars().filter(|c| !c.is_ascii_whitespace()).collect()))
+    };
+    let decode = |secret: Zeroizing<String>, what| match STANDARD.decode(secret.as_bytes()).map(Zeroizing::new) {
+        Ok(bytes) if bytes.is_empty() => Err(BadMessage::Missing(what)),
+        Ok(bytes) => Ok(bytes),
+        Err(error) => Err(BadMessage::BadValue { what, problem: error.to_string() }),
+    };
+    if let Some(whole) = secret("RequestedProofToken") {
+        return decode(whole, "proof key");
+    }
+    let server = secret("Entropy").ok_or(BadMessage::Missing("server entropy"))?;
+    let computed = child(answer, "RequestedProofToken").and_then(|token| child(token, "ComputedKey")).map(text);
+    if let Some(rule) = computed.filter(|rule| !rule.ends_with("/PSHA1")) {
+        let problem = format!("the rule {} is not known", super::diagnostics::one_line(&rule));
+        return Err(BadMessage::BadValue { what: "proof key", problem });
+    }
+    Ok(p_sha1(entropy.0.as_slice(), &decode(server, "server entropy")?, entropy.0.len()))
 }
 
 impl WebTicket {
@@ -217,13 +180,14 @@ impl std::fmt::Debug for WebTicket {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::names::SAML;
     use super::super::peer::ticket_answer;
     use super::*;
     use proptest::prelude::*;
 
     pub(in super::super) fn issued() -> Issued {
         let answer = ticket_answer("alice@contoso.example", "2026-11-22T18:00:00.000Z");
-        read(answer.as_bytes(), &Entropy(Zeroizing::new([7; 32])), TicketUse::Proof).unwrap()
+        read(&answer, &Entropy(Zeroizing::new([7; 32])), TicketUse::Proof, "NameIdentifier").unwrap()
     }
 
     #[test]
@@ -245,26 +209,39 @@ pub(super) mod tests {
             [("AssertionID", "Id"), (":Lifetime", ":Life"), ("Entropy", "Nothing"), ("18:00:00.000Z", "soon")]
         {
             let entropy = Entropy::new();
-            assert!(read(whole.replace(name, other).as_bytes(), &entropy, TicketUse::Proof).is_err(), "{name}");
+            let cut = whole.replace(name, other);
+            assert!(read(&cut, &entropy, TicketUse::Proof, "NameIdentifier").is_err(), "{name}");
         }
     }
 
     #[test]
-    fn a_number_is_sent_as_digits_and_its_extension_is_kept_apart() {
-        assert_eq!(normal_number("tel:+1 (206) 555-1219"), "12065551219");
-        assert_eq!(normal_number("5551219;ext=19"), "5551219;ext=19");
+    fn a_ticket_of_other_spelling_is_read() {
+        let whole = ticket_answer("alice@contoso.example", "2026-11-22T18:00:00.000Z");
+        let end = |answer: &str| {
+            assert_ne!(answer, whole);
+            read(answer, &Entropy::new(), TicketUse::Proof, "NameIdentifier").map(|issued| issued.expires)
+        };
+        let expected = Ok(time::macros::datetime!(2026-11-22 18:00 UTC));
+        assert_eq!(end(&whole.replace("wsu:", "u:").replace(":wsu=", ":u=")), expected);
+        assert_eq!(end(&whole.replace("18:00:00.000Z", "18:00:00")), expected, "without an offset");
+        assert_eq!(end(&whole.replace("2026-11-22T18:00:00.000Z", "\n 2026-11-22T19:00:00+01:00 ")), expected);
+        let conditions = "<saml:Conditions NotBefore='2026-11-22T10:00:00Z' NotOnOrAfter='2026-11-22T18:00:00Z'/>";
+        let without = whole.replace(":Lifetime", ":Life").replace("<saml:Conditions />", conditions);
+        assert_eq!(end(&without), expected, "by the assertion's conditions");
+        assert_eq!(end(&format!("\r\n{whole}")), expected);
     }
 
     #[test]
-    fn a_windows_request_names_the_user_and_a_pin_request_does_not() {
-        let user: SipAddress = "alice@contoso.example".parse().unwrap();
-        let text = |asker| String::from_utf8(request(&asker, "https://a/", &Entropy::new()).unwrap().to_vec()).unwrap();
-        let windows = text(Asker::Windows(&user));
-        assert!(windows.contains("<auth:Value>sip:alice@contoso.example</auth:Value>") && !windows.contains("Header"));
-        let pin = text(Asker::LabPin { number: "+1206", pin: &"07<12".into() });
-        assert!(pin.contains("<wsse:Username>1206</wsse:Username>") && pin.contains(">07&lt;12<"));
-        assert!(!pin.contains("Claims"));
-        assert!(parse(&windows).is_ok() && parse(&pin).is_ok());
+    fn a_key_that_the_server_gives_whole_is_taken_and_an_unknown_rule_is_not() {
+        let whole = ticket_answer("alice@contoso.example", "2026-11-22T18:00:00.000Z");
+        let rule = "<trust:ComputedKey>http://docs.oasis-open.org/ws-sx/ws-trust/200512/CK/PSHA1</trust:ComputedKey>";
+        let given = whole.replace(rule, "<trust:BinarySecret>AAEC\nAwQF</trust:BinarySecret>");
+        let key = |answer: &str| {
+            let issued = read(answer, &Entropy::new(), TicketUse::Proof, "NameIdentifier")?;
+            Ok::<_, BadMessage>(issued.ticket.key.map(|key| key.to_vec()))
+        };
+        assert_eq!(key(&given), Ok(Some(vec![0, 1, 2, 3, 4, 5])));
+        assert!(key(&whole.replace("PSHA1", "PSHA9")).is_err());
     }
 
     #[test]
@@ -277,10 +254,9 @@ pub(super) mod tests {
         fn any_and_any_mutated_answer_is_read_or_refused(at in 0usize..2400, byte in any::<u8>(), cut in 0usize..2400) {
             let mut bytes = ticket_answer("alice@contoso.example", "2026-11-22T18:00:00.000Z").into_bytes();
             if let Some(place) = bytes.get_mut(at) { *place = byte; }
-            let _ = read(&bytes, &Entropy::new(), TicketUse::Proof);
+            let _ = read(&String::from_utf8_lossy(&bytes), &Entropy::new(), TicketUse::Proof, "NameIdentifier");
             bytes.truncate(cut);
-            let _ = read(&bytes, &Entropy::new(), TicketUse::Bearer);
-            let _ = normal_number(&String::from_utf8_lossy(&bytes));
+            let _ = read(&String::from_utf8_lossy(&bytes), &Entropy::new(), TicketUse::Bearer, "NameIdentifier");
         }
     }
 }

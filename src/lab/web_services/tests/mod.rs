@@ -1,6 +1,7 @@
 //! The server from outside: what it gives, what it refuses, and what it does wrong when told to.
 
 mod client;
+mod endorsement;
 mod faults;
 mod refusals;
 mod sign_in;

@@ -160,7 +160,8 @@ async fn trust_without_its_slash_a_dtd_and_a_message_without_id() {
     let mut desk = Desk::new().await;
     let good = desk.ticket.publish_body(ALICE, &desk.request);
     let no_slash = good.replace("ws-trust/200512/\"", "ws-trust/200512\"");
-    let no_id = good.replace("<wsa:MessageID>uuid:1</wsa:MessageID>", "");
+    let (before, rest) = good.split_once("<wsa:MessageID>").unwrap();
+    let no_id = format!("{before}{}", rest.split_once("</wsa:MessageID>").unwrap().1);
     for body in [no_slash, no_id, format!("<!DOCTYPE x>{good}")] {
         let reply = desk.send(body).await;
         assert_eq!((reply.status, reply.text("faultcode").as_str()), (500, "a:Client"));
@@ -176,4 +177,62 @@ async fn a_ticket_that_was_shown_to_another_server_of_the_pool() {
     desk.client.cookie = cookie;
     let body = desk.ticket.publish_body(ALICE, &desk.request);
     assert_eq!(desk.client.publish(body).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_message_that_came_before() {
+    let mut desk = Desk::new().await;
+    let body = desk.ticket.publish_body(ALICE, &desk.request);
+    assert_eq!(desk.client.publish(body.clone()).await.unwrap().status, 200);
+    let replayed = desk.client.publish(body).await.unwrap();
+    assert_eq!((replayed.status, replayed.text("ErrorId").as_str()), (500, "28032"));
+    assert_eq!(desk.why(), "a message that came before");
+    assert_eq!(desk.lab.counters().certificates, 1);
+    // The same request in a message of its own is a repetition, and the store's business.
+    let again = desk.ticket.publish_body(ALICE, &desk.request);
+    assert_eq!(desk.client.publish(again).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_request_without_or_with_two_of_what_there_is_one_of() {
+    let mut desk = Desk::new().await;
+    let ticket = desk.ticket.clone();
+    let (timestamp, assertion, signature) = (ticket.timestamp(), ticket.assertion.clone(), ticket.signature());
+    for (security, why) in [
+        (format!("{assertion}{signature}"), "not one Timestamp in the Security header"),
+        (format!("{timestamp}{assertion}"), "not one Signature in the Security header"),
+        (format!("{timestamp}{signature}"), "not one Assertion in the Security header"),
+        (format!("{timestamp}{timestamp}{assertion}{signature}"), "not one Timestamp in the Security header"),
+        (format!("{timestamp}{assertion}{signature}{signature}"), "not one Signature in the Security header"),
+        (format!("{timestamp}{assertion}{assertion}{signature}"), "not one Assertion in the Security header"),
+        (
+            format!("{timestamp}{assertion}{signature}<x Id=\"timestamp\"/>"),
+            "the referenced id does not occur exactly once",
+        ),
+        (
+            format!("{}{assertion}{signature}", timestamp.replace(" wsu:Id=\"timestamp\"", "")),
+            "the referenced id does not occur exactly once",
+        ),
+        (
+            format!("{timestamp}{assertion}{}", signature.replace("#timestamp", "")),
+            "the Reference is not to an id in this message",
+        ),
+        (
+            format!("{timestamp}{assertion}{}", signature.replace("#hmac-sha1", "#rsa-sha1")),
+            "the signature is not plain hmac-sha1",
+        ),
+    ] {
+        assert_eq!(desk.invalid(&security).await, why);
+    }
+}
+
+#[tokio::test]
+async fn a_signing_request_that_is_none_or_has_more_behind_it() {
+    let mut desk = Desk::new().await;
+    let (whole, mut more) = (desk.request.clone(), desk.request.clone());
+    more.push(0);
+    for request in [&whole[..whole.len() - 20], &more, b"no request"] {
+        let body = desk.ticket.publish_body(ALICE, request);
+        assert_eq!(desk.error_info(body).await, "99003");
+    }
 }

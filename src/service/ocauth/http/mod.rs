@@ -1,20 +1,23 @@
 //! HTTP/1.1 over streams that one enrolment holds itself: one per host, never shared, cookies kept with them.
 
+mod answer;
+mod cookies;
+
+pub(super) use answer::Answer;
+
 use super::error::{ServiceError, Step};
-use super::xml::{BadMessage, MAX_MESSAGE};
 use crate::tls::{Connector, ServerChain, Stream, Traffic};
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
+use cookies::Cookies;
+use http_body_util::Full;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONNECTION, CONTENT_TYPE, COOKIE, DATE, HOST, HeaderMap, SET_COOKIE, USER_AGENT};
+use hyper::header::{CONTENT_TYPE, COOKIE, HOST, SET_COOKIE, USER_AGENT};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc2822;
 use tokio::time::timeout;
 use url::Url;
 use zeroize::Zeroizing;
@@ -46,27 +49,6 @@ pub(super) struct Ask {
     pub(super) repeat: Repeat,
 }
 
-/// An answer, whole.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
-    /// The server's clock less ours, seconds.
-    pub(super) clock_offset: Option<i64>,
-}
-
-impl Answer {
-    /// A header as text.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    /// The server that answered, by its own word.
-    pub(super) fn server(&self) -> Option<String> {
-        self.header("x-ms-server-fqdn").map(super::diagnostics::one_line)
-    }
-}
-
 /// A failure, and whether the server may have seen the request.
 pub(super) struct Unanswered {
     pub(super) may_have_arrived: bool,
@@ -79,7 +61,9 @@ pub(super) struct Lines {
     lines: HashMap<(String, u16), SendRequest<Full<Bytes>>>,
     /// Of every server met, also after its stream is gone.
     chains: HashMap<(String, u16), ServerChain>,
-    cookies: HashMap<String, Vec<(String, String)>>,
+    /// Of the newest stream to every server met.
+    bindings: HashMap<(String, u16), Vec<u8>>,
+    cookies: Cookies,
     traffic: Arc<Traffic>,
     requests: AtomicU64,
 }
@@ -90,7 +74,8 @@ impl Lines {
             connector,
             lines: HashMap::new(),
             chains: HashMap::new(),
-            cookies: HashMap::new(),
+            bindings: HashMap::new(),
+            cookies: Cookies::default(),
             traffic: Arc::default(),
             requests: AtomicU64::new(0),
         }
@@ -112,7 +97,17 @@ impl Lines {
     /// Closes the streams and drops the cookies: what comes next is somebody else to the server.
     pub(super) fn start_afresh(&mut self) {
         self.lines.clear();
-        self.cookies.clear();
+        self.cookies = Cookies::default();
+    }
+
+    /// What ties a sign-in to the TLS stream that is open to the server at `url`: `tls-server-end-point` (RFC 5929).
+    pub(super) fn channel_binding(&self, url: &Url) -> Option<Vec<u8>> {
+        self.bindings.get(&place(url)).cloned()
+    }
+
+    /// Closes the stream to the server at `url`: a handshake begins on a connection of its own.
+    pub(super) fn close(&mut self, url: &Url) {
+        self.lines.remove(&place(url));
     }
 
     /// Every stream is closed.
@@ -207,33 +202,20 @@ impl Lines {
             value.set_sensitive(true);
             request = request.header(hyper::header::AUTHORIZATION, value);
         }
-        if let Some(cookies) = self.cookies.get(&place(&ask.url).0).filter(|cookies| !cookies.is_empty()) {
-            let cookies: Vec<String> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            request = request.header(COOKIE, cookies.join("; "));
+        if let Some(cookies) = self.cookies.header(&place(&ask.url).0) {
+            request = request.header(COOKIE, cookies);
         }
         request.body(Full::new(body)).map_err(|error| lost(ask, error.into()))
     }
 
     /// Cookies; and no further use of a stream that the server is closing.
     fn keep(&mut self, key: &(String, u16), answer: &Answer) {
-        let cookies = self.cookies.entry(key.0.clone()).or_default();
-        for value in answer.headers.get_all(SET_COOKIE).iter().filter_map(|v| v.to_str().ok()) {
-            keep_cookie(cookies, value);
+        for value in answer.headers(SET_COOKIE.as_str()) {
+            self.cookies.keep(&key.0, &value);
         }
-        if answer.header(CONNECTION.as_str()).is_some_and(|value| value.to_ascii_lowercase().contains("close")) {
+        if answer.closing {
             self.lines.remove(key);
         }
-    }
-}
-
-/// Cookies steer to one server of a pool; they go back to the host that set them and to no other.
-fn keep_cookie(cookies: &mut Vec<(String, String)>, header: &str) {
-    let mut parts = header.split(';');
-    let Some((name, value)) = parts.next().and_then(|pair| pair.trim().split_once('=')) else { return };
-    cookies.retain(|(known, _)| known != name);
-    let gone = parts.any(|part| part.trim().eq_ignore_ascii_case("max-age=0"));
-    if !gone && !value.is_empty() {
-        cookies.push((name.to_owned(), value.to_owned()));
     }
 }
 
@@ -247,31 +229,16 @@ async fn exchange(
         let may_have_arrived = error.take_message().is_none();
         Unanswered { may_have_arrived, error: lost(ask, error.into_error().into()) }
     })?;
-    let (head, body) = answer.into_parts();
-    let body = Limited::new(body, MAX_MESSAGE).collect().await.map_err(|source| {
+    let answer = Answer::read(answer).await.map_err(|bad| {
         let host = place(&ask.url).0;
-        let error = if source.is::<http_body_util::LengthLimitError>() {
-            ServiceError::BadAnswer { host, step: ask.step, source: BadMessage::TooLong }
-        } else {
-            ServiceError::Lost { host, step: ask.step, source }
-        };
-        Unanswered { may_have_arrived: true, error }
+        Unanswered { may_have_arrived: true, error: ServiceError::BadAnswer { host, step: ask.step, source: bad } }
     })?;
-    let now = OffsetDateTime::now_utc();
-    let date =
-        head.headers.get(DATE).and_then(|v| v.to_str().ok()).and_then(|v| OffsetDateTime::parse(v, &Rfc2822).ok());
-    let answer = Answer {
-        status: head.status.as_u16(),
-        headers: head.headers,
-        body: body.to_bytes().to_vec(),
-        clock_offset: date.map(|date| (date - now).whole_seconds()),
-    };
     tracing::debug!(
         host = place(&ask.url).0,
         step = %ask.step,
         status = answer.status,
         server = answer.server().as_deref(),
-        correlation = answer.header("x-ms-correlation-id"),
+        correlation = answer.headers("x-ms-correlation-id").next().as_deref(),
         "answer"
     );
     Ok(answer)
@@ -288,26 +255,4 @@ fn lost(ask: &Ask, source: Box<dyn std::error::Error + Send + Sync>) -> ServiceE
 
 fn unsent(error: ServiceError) -> Unanswered {
     Unanswered { may_have_arrived: false, error }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cookie_is_replaced_and_removed_by_its_name() {
-        let mut cookies = Vec::new();
-        keep_cookie(&mut cookies, "MS-WSMAN=fe01; path=/; secure");
-        keep_cookie(&mut cookies, "MS-WSMAN=fe02; HttpOnly");
-        keep_cookie(&mut cookies, "other=1");
-        assert_eq!(cookies, [("MS-WSMAN".to_owned(), "fe02".to_owned()), ("other".to_owned(), "1".to_owned())]);
-        keep_cookie(&mut cookies, "other=1; Max-Age=0");
-        assert_eq!(cookies.len(), 1);
-    }
-
-    #[test]
-    fn the_date_of_an_answer_is_read() {
-        let date = OffsetDateTime::parse("Sun, 22 Nov 2026 21:09:28 GMT", &Rfc2822).unwrap();
-        assert_eq!(date, time::macros::datetime!(2026-11-22 21:09:28 UTC));
-    }
 }
