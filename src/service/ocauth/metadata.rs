@@ -165,7 +165,7 @@ fn https(address: &str) -> Result<Url, MetadataError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::peer::{certprov_metadata, web_ticket_metadata};
+    use super::super::peer::messages::{certprov_metadata, web_ticket_metadata};
     use super::*;
     use proptest::prelude::*;
 

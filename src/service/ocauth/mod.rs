@@ -12,8 +12,6 @@ mod diagnostics;
 mod endorsement;
 mod error;
 mod http;
-#[cfg(test)]
-mod lab_tests;
 mod metadata;
 mod names;
 #[cfg(test)]

@@ -133,7 +133,7 @@ pub(super) fn misfit(certificate: &[u8], key: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::peer::publish_answer;
+    use super::super::peer::messages::publish_answer;
     use super::super::signed_text::{SignatureMethod, signed_info, timestamp};
     use super::super::ticket::tests::issued;
     use super::super::xml::descendant;

@@ -58,7 +58,7 @@ impl DownloadError {
     }
 }
 
-/// Where a phone finds the download: port 80 of the same host, by the profile's path.
+/// Where a phone finds the download: port 80 of the same host (its address is confirmed, its purpose inferred).
 pub(super) fn usual_address(certprov: &Url, profile: &RootChainsProfile) -> Option<Url> {
     let mut url = certprov.clone();
     url.set_path(&profile.path);

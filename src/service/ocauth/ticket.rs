@@ -181,7 +181,7 @@ impl std::fmt::Debug for WebTicket {
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::names::SAML;
-    use super::super::peer::ticket_answer;
+    use super::super::peer::messages::ticket_answer;
     use super::*;
     use proptest::prelude::*;
 

@@ -171,6 +171,10 @@ impl Lines {
         let connecting = self.connector.connect(host, *port, &["http/1.1"], &self.traffic);
         let stream: Stream = connecting.await.map_err(ServiceError::Connection)?;
         self.chains.insert(key.clone(), stream.server_chain().clone());
+        match stream.channel_binding() {
+            Some(binding) => self.bindings.insert(key.clone(), binding),
+            None => self.bindings.remove(key),
+        };
         let (sender, connection) = http1::Builder::new()
             .handshake(TokioIo::new(stream))
             .await

@@ -1,5 +1,10 @@
 //! Promises of a whole enrolment, over HTTPS on loopback.
 
+mod answers;
+mod lab;
+mod lab_ways;
+mod sign_in;
+
 use super::peer::{HOST, PASSWORD, PIN, Peer, Publishing, Service};
 use super::*;
 use uuid::Uuid;
@@ -22,6 +27,14 @@ fn alice() -> SipAddress {
 
 fn ntlm(password: &str) -> SignIn {
     SignIn::Ntlm { login: "CONTOSO\\alice".to_owned(), password: password.into() }
+}
+
+fn negotiate(password: &str) -> SignIn {
+    SignIn::Negotiate { login: "CONTOSO\\alice".to_owned(), password: password.into() }
+}
+
+fn basic(password: &str) -> SignIn {
+    SignIn::Basic { login: "CONTOSO\\alice".to_owned(), password: password.into() }
 }
 
 fn pin(pin: &str) -> SignIn {
@@ -53,7 +66,7 @@ async fn publish_error(publishing: Publishing) -> ServiceError {
 
 #[tokio::test]
 async fn a_warm_enrolment_costs_two_requests_with_a_pin_and_four_with_ntlm_and_a_cold_one_two_more() {
-    for (with, warm) in [(pin(PIN), 2), (ntlm(PASSWORD), 4)] {
+    for (with, warm) in [(pin(PIN), 2), (ntlm(PASSWORD), 4), (negotiate(PASSWORD), 4)] {
         let peer = Peer::start(Service::default()).await;
         let pool = pool(&peer, |_| {});
         let (_, cost) = enrol(&pool, &with).await.unwrap();
@@ -71,14 +84,6 @@ async fn the_published_certificate_is_for_the_phones_key_and_the_server_is_named
     let (published, _) = enrol(&pool(&peer, |_| {}), &ntlm(PASSWORD)).await.unwrap();
     assert!(X509Certificate::from_der(&published.certificate).is_ok());
     assert_eq!(published.server.as_deref(), Some("fe02.contoso.example"));
-}
-
-#[tokio::test]
-async fn ntlm_goes_under_the_name_negotiate_where_only_that_is_offered() {
-    let peer = Peer::start(Service { schemes: &["Negotiate"], ..Service::default() }).await;
-    enrol(&pool(&peer, |_| {}), &ntlm(PASSWORD)).await.unwrap();
-    let requests = peer.requests.lock().unwrap();
-    assert_eq!(requests[3], "POST /WebTicket/WebTicketService.svc pin=fe01 Negotiate");
 }
 
 #[tokio::test]
@@ -220,17 +225,6 @@ async fn a_wrong_pin_given_to_several_phones_at_once_is_sent_once() {
 }
 
 #[tokio::test]
-async fn errors_inside_an_ordinary_answer_are_decoded_with_their_class() {
-    let busy = publish_error(Publishing::ErrorInfo(99006)).await;
-    assert_eq!((busy.class(), busy.outcome_unknown()), (ErrorClass::Temporary, false));
-    assert_eq!(busy.diagnosis().unwrap().number, Some(99006));
-    assert_eq!(publish_error(Publishing::ErrorInfo(99004)).await.class(), ErrorClass::Failed);
-    assert_eq!(publish_error(Publishing::ErrorInfo(99005)).await.class(), ErrorClass::NeedsPerson);
-    let strange = publish_error(Publishing::Fault(28999)).await;
-    assert_eq!(strange.to_string(), "the service refused (publishing): 28999 said no");
-}
-
-#[tokio::test]
 async fn what_follows_a_sent_publication_is_unknown_unless_the_service_said_no() {
     use Publishing::{BadGateway, Endless, Garbage, HangUp, IssueForAnotherKey};
     for publishing in [HangUp, Garbage, BadGateway, Endless, IssueForAnotherKey] {
@@ -279,4 +273,23 @@ async fn a_bad_signing_request_is_found_before_anything_is_sent() {
     let error = enrolment.publish(&ticket, &bad).await.unwrap_err();
     assert!(matches!(error, ServiceError::BadSigningRequest { .. }));
     assert_eq!(peer.count(), sent);
+}
+
+#[tokio::test]
+async fn metadata_is_read_once_for_enrolments_that_begin_at_the_same_time() {
+    let peer = Peer::start(Service::default()).await;
+    let pool = pool(&peer, |_| {});
+    let survey = || async { pool.enrolment().survey().await.map(|survey| survey.presented.len()) };
+    let (a, b, c, d) = tokio::join!(survey(), survey(), survey(), survey());
+    assert!([a, b, c, d].into_iter().all(|survey| survey.unwrap() == 2));
+    assert_eq!(peer.count(), 2);
+}
+
+#[tokio::test]
+async fn where_metadata_cannot_be_read_every_enrolment_says_so() {
+    let peer = Peer::start(Service { hang_up_at: Some(1), ..Service::default() }).await;
+    let pool = pool(&peer, |_| {});
+    let survey = || async { pool.enrolment().survey().await.map(drop) };
+    let (a, b) = tokio::join!(survey(), survey());
+    assert!(a.is_err() && b.is_ok(), "the one that waited reads for itself");
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 const HOST: &str = "web.contoso.example";
 static PKI: LazyLock<Arc<Pki>> = LazyLock::new(|| Arc::new(Pki::new(&Keys::recycled())));
 
-async fn lab_with(settings: LabSettings, server_faults: ServerFaults) -> WebServices {
+pub(super) async fn lab_with(settings: LabSettings, server_faults: ServerFaults) -> WebServices {
     let users = vec![User::new("alice@contoso.example".parse().unwrap(), "+12065551219")];
     WebServices::start(Options { settings, server_faults, ..Options::new(Arc::clone(&PKI), users) }).await.unwrap()
 }
@@ -24,7 +24,7 @@ async fn lab() -> WebServices {
     lab_with(LabSettings::default(), ServerFaults::default()).await
 }
 
-fn pool(lab: &WebServices) -> Pool {
+pub(super) fn pool(lab: &WebServices) -> Pool {
     Pool::new(settings(lab)).unwrap()
 }
 
@@ -39,12 +39,12 @@ fn settings(lab: &WebServices) -> Settings {
     settings
 }
 
-fn ntlm(lab: &WebServices) -> SignIn {
+pub(super) fn ntlm(lab: &WebServices) -> SignIn {
     let alice = &lab.users()[0];
     SignIn::Ntlm { login: alice.login.clone(), password: alice.password.clone() }
 }
 
-fn pin(lab: &WebServices) -> SignIn {
+pub(super) fn pin(lab: &WebServices) -> SignIn {
     let alice = &lab.users()[0];
     SignIn::Pin { number: "+1 (206) 555-1219".to_owned(), pin: alice.pin.clone() }
 }
@@ -61,7 +61,7 @@ fn publication(lab: &WebServices) -> Publication {
     }
 }
 
-async fn enrol(lab: &WebServices, pool: &Pool, with: &SignIn) -> Result<(Published, Cost), ServiceError> {
+pub(super) async fn enrol(lab: &WebServices, pool: &Pool, with: &SignIn) -> Result<(Published, Cost), ServiceError> {
     let mut enrolment = pool.enrolment();
     let publication = publication(lab);
     let ticket = enrolment.sign_in(&publication.user, with).await?;
