@@ -5,6 +5,7 @@ pub mod faults;
 pub mod keys;
 pub mod phone;
 pub mod pki;
+pub mod proxy;
 pub mod usbip;
 pub mod web_services;
 
@@ -18,7 +19,7 @@ use serde::Serialize;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
 use usbip::Exporter;
@@ -64,6 +65,8 @@ pub struct Ready {
     pub lab: bool,
     /// The certificate provisioning service, by a name that resolves everywhere.
     pub certprov_url: String,
+    /// The root-chain download over plain http.
+    pub root_chains_url: String,
     /// File with the root of the server chain, PEM.
     pub trust_anchor: PathBuf,
     /// `host:port` of the USB/IP server.
@@ -276,6 +279,7 @@ impl Lab {
         Ready {
             lab: true,
             certprov_url: self.web.certprov_url("localhost"),
+            root_chains_url: self.web.root_chains_url("localhost"),
             trust_anchor: self.folder.path().join("root.pem"),
             usbip: self.usbip().to_string(),
             drivers: self.drivers(),
@@ -327,6 +331,10 @@ impl Lab {
 fn shared_pki() -> Arc<Pki> {
     static PKI: OnceLock<Arc<Pki>> = OnceLock::new();
     PKI.get_or_init(|| Arc::new(Pki::new(&Keys::recycled()))).clone()
+}
+
+pub(in crate::lab) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn pem(der: &[u8]) -> String {

@@ -70,6 +70,8 @@ pub struct ServerIdentity {
     pub presented: Vec<Vec<u8>>,
     /// The issuing CA's certificate, DER, whether it is sent or not: what the AIA address serves.
     pub issuing: Vec<u8>,
+    /// The root that the chain ends in, DER.
+    pub root: Vec<u8>,
     /// The server's key.
     pub key: Pkcs8,
 }
@@ -135,6 +137,13 @@ impl Pki {
         &self.users
     }
 
+    /// A root and an issuing CA of somebody else, with the names of the pool's, DER.
+    pub(in crate::lab) fn strangers_chain(&self) -> Vec<Vec<u8>> {
+        let root = Authority::root("Contoso Root CA (LAB)", rsa(&self.keys));
+        let issuing = root.issuing_ca("Contoso Issuing CA 2 (LAB)", &self.issuing_key, Dates::Good);
+        vec![root.certificate.der().to_vec(), issuing.der().to_vec()]
+    }
+
     /// A server certificate and its chain with these faults. `issuer_address` is the http address of the issuing CA's
     /// certificate (AIA caIssuers).
     pub fn server(&self, faults: &ServerFaults, issuer_address: &str) -> ServerIdentity {
@@ -166,7 +175,8 @@ impl Pki {
         if !faults.intermediate_omitted {
             presented.push(issuing.der().to_vec());
         }
-        ServerIdentity { presented, issuing: issuing.der().to_vec(), key: self.server_key.clone() }
+        let root = root.certificate.der().to_vec();
+        ServerIdentity { presented, issuing: issuing.der().to_vec(), root, key: self.server_key.clone() }
     }
 }
 

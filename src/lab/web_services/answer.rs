@@ -12,8 +12,16 @@ use time::macros::format_description;
 /// The load balancer's cookie.
 pub(super) const AFFINITY: &str = "LabAffinity";
 
+/// How a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheme {
+    Https,
+    Http,
+}
+
 /// One request, read whole.
 pub(super) struct Call {
+    pub(super) scheme: Scheme,
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) query: Option<String>,

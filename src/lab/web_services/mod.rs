@@ -6,6 +6,7 @@
 
 mod answer;
 mod certprov;
+mod chains;
 mod endorsement;
 mod faults;
 mod front_end;
@@ -94,12 +95,13 @@ impl Options {
 pub struct WebServices {
     service: Arc<Service>,
     https: SocketAddr,
+    ipv6: Option<SocketAddr>,
     http: SocketAddr,
-    tasks: [JoinHandle<()>; 2],
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl WebServices {
-    /// Starts on free ports of 127.0.0.1.
+    /// Starts on free ports of 127.0.0.1, and on the same of ::1.
     ///
     /// # Errors
     /// No port could be had, or TLS refuses the lab's certificate.
@@ -110,6 +112,21 @@ impl WebServices {
     /// Where HTTPS is served.
     pub fn address(&self) -> SocketAddr {
         self.https
+    }
+
+    /// Where HTTPS is served on ::1, the same port; `None` where this computer has no IPv6.
+    pub fn ipv6_address(&self) -> Option<SocketAddr> {
+        self.ipv6
+    }
+
+    /// Where plain http is served: the issuing CA's certificate and the root chains, and no secret.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Where the root chains are, under one of the lab's names: a POST of the LAB message `GetRootCertChains`.
+    pub fn root_chains_url(&self, host: &str) -> String {
+        format!("http://{host}:{}{CERTPROV}", self.http.port())
     }
 
     /// The certificate provisioning address under one of the lab's names: `web.contoso.example`, `localhost`,

@@ -1,6 +1,6 @@
 //! The listeners and their connections: TLS, HTTP/1.1, one task for each connection.
 
-use super::answer::{Answer, Call};
+use super::answer::{Answer, Call, Scheme};
 use super::ntlm::Handshake;
 use super::record::Kind;
 use super::service::{Connection, Service, strikes_at};
@@ -12,10 +12,11 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use std::convert::Infallible;
 use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -28,41 +29,74 @@ const LONGEST_REQUEST: usize = 1 << 20;
 struct HungUp;
 
 pub(super) async fn start(options: Options) -> io::Result<WebServices> {
-    let https = TcpListener::bind(("127.0.0.1", 0)).await?;
-    let http = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let (https, https_v6) = listeners().await?;
+    let (http, http_v6) = listeners().await?;
     let (https_address, http_address) = (https.local_addr()?, http.local_addr()?);
+    let ipv6 = https_v6.as_ref().map(TcpListener::local_addr).transpose()?;
     let service = Arc::new(Service::new(options, https_address.port(), &issuer_url(http_address))?);
-    let tasks =
-        [tokio::spawn(serve_https(https, Arc::clone(&service))), tokio::spawn(serve_http(http, Arc::clone(&service)))];
-    Ok(WebServices { service, https: https_address, http: http_address, tasks })
+    let numbers = Arc::new(AtomicU64::new(0));
+    let secure = [Some(https), https_v6].into_iter().flatten();
+    let secure = secure.map(|listener| tokio::spawn(serve_https(listener, Arc::clone(&service), Arc::clone(&numbers))));
+    let plain = [Some(http), http_v6].into_iter().flatten();
+    let plain = plain.map(|listener| tokio::spawn(serve_http(listener, Arc::clone(&service))));
+    let tasks = secure.chain(plain).collect();
+    Ok(WebServices { service, https: https_address, ipv6, http: http_address, tasks })
 }
 
-async fn serve_https(listener: TcpListener, service: Arc<Service>) {
-    let numbers = AtomicU64::new(0);
+/// A free port of 127.0.0.1, and the same of ::1 where this computer has it.
+async fn listeners() -> io::Result<(TcpListener, Option<TcpListener>)> {
+    for _ in 0..16 {
+        let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        match TcpListener::bind((Ipv6Addr::LOCALHOST, v4.local_addr()?.port())).await {
+            Ok(v6) => return Ok((v4, Some(v6))),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(_) => return Ok((v4, None)),
+        }
+    }
+    Ok((TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?, None))
+}
+
+async fn serve_https(listener: TcpListener, service: Arc<Service>, numbers: Arc<AtomicU64>) {
     let mut connections = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         while connections.try_join_next().is_some() {}
-        let service = Arc::clone(&service);
+        let (service, numbers) = (Arc::clone(&service), Arc::clone(&numbers));
         let number = numbers.fetch_add(1, Ordering::Relaxed) + 1;
         connections.spawn(async move {
             let Ok(tls) = service.tls().accept(stream).await else { return };
             service.count(|counters| counters.connections += 1);
-            let (stream, shears) = Sheared::new(tls);
-            let (end_point, handshake) = (service.end_point(), Mutex::new(Handshake::default()));
-            let connection = Arc::new(Connection { number, handshake, end_point, shears });
-            let answer =
-                hyper::service::service_fn(|request| answer(Arc::clone(&service), Arc::clone(&connection), request));
-            let mut http = hyper::server::conn::http1::Builder::new();
-            // A connection that ends in an error is the client's or a fault's doing.
-            let _ = http.auto_date_header(false).serve_connection(TokioIo::new(stream), answer).await;
+            serve(service, tls, number, Scheme::Https).await;
         });
     }
+}
+
+async fn serve_http(listener: TcpListener, service: Arc<Service>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        while connections.try_join_next().is_some() {}
+        // Plain connections have no number: the front ends and the record count those of https.
+        connections.spawn(serve(Arc::clone(&service), stream, 0, Scheme::Http));
+    }
+}
+
+/// Serves one connection to its end.
+async fn serve(service: Arc<Service>, stream: impl AsyncRead + AsyncWrite + Send + Unpin, number: u64, scheme: Scheme) {
+    let (stream, shears) = Sheared::new(stream);
+    let (end_point, handshake) = (service.end_point(), Mutex::new(Handshake::default()));
+    let connection = Arc::new(Connection { number, handshake, end_point, shears });
+    let answer =
+        hyper::service::service_fn(|request| answer(Arc::clone(&service), Arc::clone(&connection), scheme, request));
+    let mut http = hyper::server::conn::http1::Builder::new();
+    // A connection that ends in an error is the client's or a fault's doing.
+    let _ = http.auto_date_header(false).serve_connection(TokioIo::new(stream), answer).await;
 }
 
 async fn answer(
     service: Arc<Service>,
     connection: Arc<Connection>,
+    scheme: Scheme,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, HungUp> {
     let (head, body) = request.into_parts();
@@ -72,6 +106,7 @@ async fn answer(
     let body = Limited::new(body, LONGEST_REQUEST).collect().await.map_err(|_| HungUp)?.to_bytes();
     let header = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::to_owned);
     let call = Call {
+        scheme,
         method: head.method,
         path: head.uri.path().to_owned(),
         query: head.uri.query().map(str::to_owned),
@@ -102,33 +137,6 @@ fn response(answer: Answer) -> Response<Full<Bytes>> {
     response
 }
 
-async fn serve_http(listener: TcpListener, service: Arc<Service>) {
-    let mut connections = JoinSet::new();
-    loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
-        while connections.try_join_next().is_some() {}
-        let service = Arc::clone(&service);
-        connections.spawn(async move {
-            let answer = hyper::service::service_fn(|request: Request<Incoming>| {
-                let issuer = service.issuer_certificate(request.uri().path());
-                async move {
-                    let mut response = Response::new(Full::<Bytes>::from(issuer.clone().unwrap_or_default()));
-                    match issuer {
-                        Some(_) => {
-                            let kind = HeaderValue::from_static("application/pkix-cert");
-                            response.headers_mut().insert(header::CONTENT_TYPE, kind);
-                        }
-                        None => *response.status_mut() = StatusCode::NOT_FOUND,
-                    }
-                    Ok::<_, Infallible>(response)
-                }
-            });
-            let stream = TokioIo::new(stream);
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(stream, answer).await;
-        });
-    }
-}
-
 impl Kind {
     /// What a request is for; paths are of any case, as on IIS.
     pub(super) fn of(method: &Method, path: &str) -> Self {
@@ -143,6 +151,8 @@ impl Kind {
             Self::NtlmTicket
         } else if is(super::PIN) {
             Self::PinTicket
+        } else if is(super::CERTPROV) {
+            Self::RootChains
         } else if is(super::CERT) {
             Self::CertificateTicket
         } else if is(super::PUBLISH) {

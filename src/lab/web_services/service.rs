@@ -1,6 +1,6 @@
 //! What the services know, and which of them answers a request.
 
-use super::answer::{AFFINITY, Answer, Call, http_date, refuse};
+use super::answer::{AFFINITY, Answer, Call, Scheme, http_date, refuse};
 use super::faults::{Faults, MetadataFault, Settings, strikes};
 use super::front_end::{Ailment, FrontEnd};
 use super::mex::Described;
@@ -14,12 +14,13 @@ use super::web_ticket::Tickets;
 use super::{Options, garbled, mex, wsdl};
 use crate::credential::SipAddress;
 use crate::lab::keys::random;
+pub(super) use crate::lab::locked;
 use crate::lab::pki::{Pki, ServerFaults, WEB_HOST};
 use bytes::Bytes;
 use hyper::Method;
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use uuid::Uuid;
 
 /// One TLS connection.
@@ -53,6 +54,7 @@ struct Shown {
     end_point: Vec<u8>,
     tls: Acceptor,
     issuing: Bytes,
+    root: Vec<u8>,
 }
 
 impl Service {
@@ -117,19 +119,30 @@ impl Service {
         locked(&self.messages).insert((proof.to_owned(), message.to_owned()))
     }
 
-    /// The issuing CA's certificate, if that is what is at `path`.
-    pub(super) fn issuer_certificate(&self, path: &str) -> Option<Bytes> {
-        let kind = Kind::of(&Method::GET, path);
-        self.count(|counters| *counters.requests.entry(kind).or_default() += 1);
-        (kind == Kind::IssuerDownload).then(|| locked(&self.shown).issuing.clone())
+    /// Root and issuing CA of the chain that is shown, DER.
+    pub(super) fn server_chain(&self) -> Vec<Vec<u8>> {
+        let shown = locked(&self.shown);
+        vec![shown.root.clone(), shown.issuing.to_vec()]
+    }
+
+    /// The issuing CA's certificate. Counted and not listed, as it is no request of a user's.
+    fn issuer_certificate(&self) -> Answer {
+        self.count(|counters| *counters.requests.entry(Kind::IssuerDownload).or_default() += 1);
+        let mut answer = Answer::empty(200).with("content-type", "application/pkix-cert");
+        answer.body = locked(&self.shown).issuing.clone();
+        answer
     }
 
     /// The answer, or `None` to hang up.
     pub(super) fn answer(&self, connection: &Connection, call: &Call) -> Option<Answer> {
+        let kind = Kind::of(&call.method, &call.path);
+        if call.scheme == Scheme::Http && kind == Kind::IssuerDownload {
+            return Some(self.issuer_certificate());
+        }
         let mut entry = Request {
             connection: connection.number,
             server: FrontEnd::of(self.settings().front_ends, connection.number, call),
-            kind: Kind::of(&call.method, &call.path),
+            kind,
             user: None,
             credential: None,
             cookie: call.affinity().map(str::to_owned),
@@ -152,6 +165,14 @@ impl Service {
             return Some(refuse(entry, "this front end is down", Answer::empty(503)));
         }
         let (get, post) = (call.method == Method::GET, call.method == Method::POST);
+        if call.scheme == Scheme::Http {
+            return Some(match entry.kind {
+                Kind::RootChains if post => self.root_chains(call, entry),
+                Kind::CertProvMetadata if get => self.metadata(Described::CertProv, call),
+                Kind::Wsdl if call.path.eq_ignore_ascii_case(super::CERTPROV) => self.wsdl(call),
+                _ => Answer::empty(404),
+            });
+        }
         match entry.kind {
             Kind::CertProvMetadata if get => Some(self.metadata(Described::CertProv, call)),
             Kind::WebTicketMetadata if get => Some(self.metadata(Described::WebTicket, call)),
@@ -216,7 +237,11 @@ impl Service {
     pub(super) fn origin(&self, call: &Call) -> String {
         let name = call.host.rsplit_once(':').map_or(call.host.as_str(), |(name, _)| name);
         let own = [WEB_HOST, "localhost", "127.0.0.1", "[::1]"].iter().any(|own| own.eq_ignore_ascii_case(name));
-        if own { format!("https://{}", call.host) } else { format!("https://localhost:{}", self.port) }
+        match (own, call.scheme) {
+            (true, Scheme::Https) => format!("https://{}", call.host),
+            (true, Scheme::Http) => format!("https://{name}:{}", self.port),
+            (false, _) => format!("https://localhost:{}", self.port),
+        }
     }
 
     /// The addresses in metadata begin so.
@@ -256,14 +281,10 @@ fn shown(pki: &Pki, tls: LabTls, faults: &ServerFaults, issuer_url: &str) -> io:
     let identity = pki.server(faults, issuer_url);
     let end_point = identity.presented.first().map(|server| end_point(server)).unwrap_or_default();
     let tls = Acceptor::new(tls, &identity)?;
-    Ok(Shown { faults: faults.clone(), end_point, tls, issuing: identity.issuing.into() })
+    Ok(Shown { faults: faults.clone(), end_point, tls, issuing: identity.issuing.into(), root: identity.root })
 }
 
 /// Counts one use of a fault that hits n requests of one kind.
 pub(super) fn strikes_at(fault: &mut Option<(Kind, u32)>, kind: Kind) -> bool {
     fault.as_mut().is_some_and(|(hit, times)| hit.covers(kind) && strikes(times))
-}
-
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -19,6 +19,7 @@ use sspi::{
     AuthIdentityBuffers, BufferType, ClientRequestFlags, CredentialsBuffers, DataRepresentation, Negotiate,
     NegotiateConfig, Ntlm, SecurityBuffer, Sspi, SspiImpl,
 };
+use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 
 pub(super) const DEVICE: &str = "34d859db-6585-5f91-a3b4-de853c15347d";
@@ -81,22 +82,38 @@ impl Client {
     }
 
     pub(super) async fn try_connect(lab: &WebServices) -> std::io::Result<Self> {
+        Self::connect_to(lab, lab.address(), "localhost").await
+    }
+
+    /// Connects to an address of the lab by one of its names.
+    pub(super) async fn connect_to(lab: &WebServices, address: SocketAddr, name: &str) -> std::io::Result<Self> {
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from(PKI.root_der())).unwrap();
+        let root = lab.service.pki.root_der();
+        roots.add(CertificateDer::from(root)).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let tcp = tokio::net::TcpStream::connect(lab.address()).await?;
+        let tcp = tokio::net::TcpStream::connect(address).await?;
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-        let tls = connector.connect(ServerName::try_from("localhost").unwrap(), tcp).await?;
+        let tls = connector.connect(ServerName::try_from(name.to_owned()).unwrap(), tcp).await?;
         let server = tls.get_ref().1.peer_certificates().unwrap()[0].to_vec();
         let (http, driver) = hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.unwrap();
         tokio::spawn(driver);
-        let host = format!("localhost:{}", lab.address().port());
+        let name = if address.is_ipv6() { format!("[{name}]") } else { name.to_owned() };
+        let host = format!("{name}:{}", address.port());
         Ok(Self { http, cookie: None, origin: format!("https://{host}"), server, host })
+    }
+
+    /// A connection in the clear.
+    pub(super) async fn plain(lab: &WebServices) -> Self {
+        let tcp = tokio::net::TcpStream::connect(lab.http_address()).await.unwrap();
+        let (http, driver) = hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await.unwrap();
+        tokio::spawn(driver);
+        let host = lab.http_address().to_string();
+        Self { http, cookie: None, origin: format!("http://{host}"), server: Vec::new(), host }
     }
 
     pub(super) async fn send(
@@ -119,8 +136,15 @@ impl Client {
         if let Some(cookie) = head.headers.get("set-cookie") {
             self.cookie = cookie.to_str().unwrap().split(';').next().map(str::to_owned);
         }
-        let body = String::from_utf8(body.collect().await?.to_bytes().to_vec()).unwrap();
+        let body = String::from_utf8_lossy(&body.collect().await?.to_bytes()).into_owned();
         Ok(Reply { status: head.status.as_u16(), headers: head.headers, body })
+    }
+
+    /// The root-chain download.
+    pub(super) async fn root_chains(&mut self) -> hyper::Result<Reply> {
+        let body = r#"<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/"><soap:Body><GetRootCertChains xmlns="http://schemas.microsoft.com/OCS/AuthWebServices/"/></soap:Body></soap:Envelope>"#;
+        let action = ("soapaction", "\"http://schemas.microsoft.com/OCS/AuthWebServices/GetRootCertChains\"");
+        self.send("POST", "/CertProv/CertProvisioningService.svc", &[action], body.to_owned()).await
     }
 
     pub(super) async fn get(&mut self, path: &str) -> Reply {
@@ -129,10 +153,14 @@ impl Client {
 
     /// One leg towards a web ticket.
     pub(super) async fn rst(&mut self, path: &str, authorization: Option<&str>, body: String) -> Reply {
+        self.try_rst(path, authorization, body).await.unwrap()
+    }
+
+    async fn try_rst(&mut self, path: &str, authorization: Option<&str>, body: String) -> hyper::Result<Reply> {
         let action = "\"http://docs.oasis-open.org/ws-sx/ws-trust/200512/RST/Issue\"";
         let headers = [("soapaction", action), ("authorization", authorization.unwrap_or_default())];
         let headers = if authorization.is_some() { &headers[..] } else { &headers[..1] };
-        self.send("POST", path, headers, body).await.unwrap()
+        self.send("POST", path, headers, body).await
     }
 
     /// The whole NTLM handshake with this password; the last answer.
@@ -161,17 +189,26 @@ impl Client {
         body: String,
         alter: impl FnOnce(&mut Vec<u8>),
     ) -> Reply {
+        self.try_windows(scheme, client, body, alter).await.unwrap()
+    }
+
+    pub(super) async fn try_windows(
+        &mut self,
+        scheme: &str,
+        client: &mut impl Messages,
+        body: String,
+        alter: impl FnOnce(&mut Vec<u8>),
+    ) -> hyper::Result<Reply> {
         let path = "/WebTicket/WebTicketService.svc";
         let first = format!("{scheme} {}", STANDARD.encode(client.step(None)));
-        let reply = self.rst(path, Some(&first), String::new()).await;
-        assert_eq!(reply.status, 401);
+        let reply = self.try_rst(path, Some(&first), String::new()).await?;
         let challenge = reply.header("www-authenticate").strip_prefix(&format!("{scheme} ")).unwrap_or_default();
-        if challenge.is_empty() {
-            return reply;
+        if reply.status != 401 || challenge.is_empty() {
+            return Ok(reply);
         }
         let mut authenticate = client.step(Some(&STANDARD.decode(challenge).unwrap()));
         alter(&mut authenticate);
-        self.rst(path, Some(&format!("{scheme} {}", STANDARD.encode(authenticate))), body).await
+        self.try_rst(path, Some(&format!("{scheme} {}", STANDARD.encode(authenticate))), body).await
     }
 
     /// A web ticket for a user of the lab.

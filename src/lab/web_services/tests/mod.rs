@@ -1,7 +1,9 @@
 //! The server from outside: what it gives, what it refuses, and what it does wrong when told to.
 
 mod client;
+mod description;
 mod endorsement;
+mod every_fault;
 mod faults;
 mod refusals;
 mod sign_in;
