@@ -54,6 +54,14 @@ impl FrontEnd {
         }
     }
 
+    /// The other one.
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::Fe01 => Self::Fe02,
+            Self::Fe02 => Self::Fe01,
+        }
+    }
+
     /// Its name as the load balancer's cookie has it.
     pub(super) fn short(self) -> &'static str {
         match self {

@@ -47,6 +47,7 @@ impl Service {
             (None, _) => return Some(self.unauthorised()),
             (Some(_), Handshake::Challenged(..)) if strikes(&mut self.faults().ntlm_moved) => {
                 *handshake = Handshake::Idle;
+                entry.server = entry.server.other();
                 return Some(refuse(entry, "moved to another front end", self.unauthorised()));
             }
             (Some(header), _) => match handshake.step(header, &self.rules(&settings, connection)) {

@@ -94,6 +94,7 @@ fn renamed(xml: String) -> String {
             .replace(&format!("</{prefix}:"), &format!("</{prefix}-2:"))
             .replace(&format!("xmlns:{prefix}="), &format!("xmlns:{prefix}-2="))
             .replace(&format!(" {prefix}:Id="), &format!(" {prefix}-2:Id="))
+            .replace(&format!(" {prefix}:IncludeToken="), &format!(" {prefix}-2:IncludeToken="))
     })
 }
 

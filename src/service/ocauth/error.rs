@@ -133,6 +133,8 @@ pub enum ServiceError {
     CredentialRefused {
         /// The server.
         host: String,
+        /// The way that the credential went.
+        way: SignInWay,
         /// The login or the number, never the secret.
         login: String,
         /// Its words, if it had any.
@@ -298,9 +300,12 @@ impl ServiceError {
             Self::InsecureAddress { .. } => "have the administrator correct the address in the pool's configuration",
             Self::OtherUser { .. } => "start a new enrolment for this user",
             Self::BadLogin { .. } => "write the login like 'CONTOSO\\alice' or alice@contoso.example",
-            Self::CredentialRefused { diagnosis, .. } => match diagnosis {
+            Self::CredentialRefused { way, diagnosis, .. } => match diagnosis {
                 Some(said) if !matches!(said.meaning(), Meaning::Unknown | Meaning::TicketInvalid) => {
                     return said.next_step();
+                }
+                Some(_) | None if *way == SignInWay::Pin => {
+                    "check number and PIN with the user; further wrong tries may lock the PIN"
                 }
                 Some(_) | None => {
                     "check login (--login) and password with the user; further wrong tries may lock the account"

@@ -43,7 +43,8 @@ pub(super) async fn ticket(
         if answer.status == 401 {
             let said = Some(service.diagnosis(&answer)).filter(|said| said.route != Route::Status);
             let login = login.escape_default().to_string();
-            return Err(ServiceError::CredentialRefused { host: door.host.clone(), login, diagnosis: said });
+            let (host, way) = (door.host.clone(), SignInWay::Basic);
+            return Err(ServiceError::CredentialRefused { host, way, login, diagnosis: said });
         }
     }
     service.read_ticket(door, &answer, &entropy, NAME)

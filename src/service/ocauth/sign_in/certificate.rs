@@ -10,7 +10,7 @@ use super::super::http::Repeat;
 use super::super::names::{ACTION_ISSUE, BASE64, PORT_CERTIFICATE, WSA, X509};
 use super::super::ticket::{Entropy, Issued};
 use super::super::xml::{ControlCharacter, escape};
-use super::super::{Meaning, OcAuth};
+use super::super::{Meaning, OcAuth, Route};
 use super::request::request;
 use super::{Door, NAME, port};
 use crate::credential::SipAddress;
@@ -45,7 +45,11 @@ pub(super) async fn ticket(
         let said = service.diagnosis(&answer);
         // A time that has passed says nothing about the certificate: the phone signs anew for the next try.
         let late = said.fault_code.as_deref() == Some("MessageExpired");
-        let refused = answer.status == 401 || said.meaning() == Meaning::TicketInvalid;
+        let refused = match said.meaning() {
+            Meaning::TicketInvalid => true,
+            Meaning::Unknown => answer.status == 401 || said.route != Route::Status,
+            _ => answer.status == 401,
+        };
         if refused && !late {
             let (host, user) = (door.host.clone(), door.user.clone());
             return Err(ServiceError::CertificateRefused { host, user, diagnosis: Some(said) });

@@ -7,10 +7,10 @@ use super::super::pool::Pool;
 use super::super::profile::{Encoding, PinProfile};
 use super::super::ticket::{Entropy, Issued};
 use super::super::xml::{ControlCharacter, escape};
-use super::super::{EndorsementTerms, Meaning, OcAuth};
+use super::super::{EndorsementTerms, Meaning, OcAuth, Route};
 use super::request::request;
 use super::{Door, bad_login};
-use crate::service::EndorsementAlgorithm;
+use crate::service::{EndorsementAlgorithm, SignInWay};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
@@ -41,12 +41,16 @@ pub(super) async fn ticket(
     let answer = asked.map_err(|unanswered| unanswered.error)?;
     if answer.status != 200 {
         let said = service.diagnosis(&answer);
-        // Rather one try too few: a wrong PIN sent again and again locks the user out.
-        let wrong = matches!(said.meaning(), Meaning::PinWrong | Meaning::PinLocked | Meaning::TicketInvalid)
-            || answer.status == 401;
+        // Rather one try too few: a wrong PIN sent again and again locks the user out, and its number is not public.
+        let wrong = match said.meaning() {
+            Meaning::PinWrong | Meaning::PinLocked | Meaning::TicketInvalid => true,
+            Meaning::Unknown => answer.status == 401 || said.route != Route::Status,
+            _ => answer.status == 401,
+        };
         if wrong {
             let login = number.escape_default().to_string();
-            return Err(ServiceError::CredentialRefused { host: door.host.clone(), login, diagnosis: Some(said) });
+            let (host, way) = (door.host.clone(), SignInWay::Pin);
+            return Err(ServiceError::CredentialRefused { host, way, login, diagnosis: Some(said) });
         }
     }
     service.read_ticket(door, &answer, &entropy, &profile.user)

@@ -63,7 +63,7 @@ pub(super) async fn ticket(
             End::Refused(answer) => {
                 let said = Some(service.diagnosis(&answer)).filter(|said| said.route != Route::Status);
                 let login = login.escape_default().to_string();
-                return Err(ServiceError::CredentialRefused { host: door.host.clone(), login, diagnosis: said });
+                return Err(ServiceError::CredentialRefused { host: door.host.clone(), way, login, diagnosis: said });
             }
             End::Moved(how) if torn_before => {
                 return Err(ServiceError::HandshakeMoved { host: door.host.clone(), how });

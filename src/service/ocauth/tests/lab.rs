@@ -7,6 +7,7 @@ use crate::lab::web_services::{
     CertificateFault, Kind, Options, Settings as LabSettings, User, WebServices, WindowsAuth,
 };
 use crate::tls::{Distrust, Resolve, TlsError, Trust};
+use aws_lc_rs::signature::RsaKeyPair;
 use secrecy::ExposeSecret;
 use std::sync::{Arc, LazyLock};
 use uuid::Uuid;
@@ -50,15 +51,21 @@ pub(super) fn pin(lab: &WebServices) -> SignIn {
 }
 
 fn publication(lab: &WebServices) -> Publication {
+    keyed_publication(lab).0
+}
+
+/// With the key that the request is for.
+pub(super) fn keyed_publication(lab: &WebServices) -> (Publication, RsaKeyPair) {
     let pkcs8 = Keys::recycled().take(KeyKind::Rsa2048);
     let der = rustls::pki_types::PrivatePkcs8KeyDer::from(pkcs8.as_slice());
     let key = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&der, &rcgen::PKCS_RSA_SHA256).unwrap();
-    Publication {
+    let publication = Publication {
         user: lab.users()[0].sip.clone(),
         device: Uuid::new_v4(),
         signing_request: rcgen::CertificateParams::default().serialize_request(&key).unwrap().der().to_vec(),
         request_id: Uuid::new_v4(),
-    }
+    };
+    (publication, RsaKeyPair::from_pkcs8(&pkcs8).unwrap())
 }
 
 pub(super) async fn enrol(lab: &WebServices, pool: &Pool, with: &SignIn) -> Result<(Published, Cost), ServiceError> {

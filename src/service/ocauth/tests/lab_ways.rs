@@ -1,9 +1,10 @@
 //! The ways to sign in, against the lab: it really judges tokens, bindings and passwords.
 
-use super::lab::{enrol, lab_with, ntlm, pin, pool};
+use super::lab::{enrol, keyed_publication, lab_with, ntlm, pin, pool};
+use super::sign_in::endorsement;
 use super::*;
 use crate::lab::pki::ServerFaults;
-use crate::lab::web_services::{Body, ChannelBinding, Kind, Negotiate, Settings as LabSettings, WebServices};
+use crate::lab::web_services::{Body, ChannelBinding, Kind, Negotiate, Settings as LabSettings, Suite, WebServices};
 
 fn as_negotiate(with: SignIn) -> SignIn {
     match with {
@@ -94,4 +95,43 @@ async fn what_stands_in_the_place_of_an_answer_is_named() {
             assert_eq!(error.outcome_unknown(), unknown, "{error:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_ports_policy_says_what_a_certificate_signs_with() {
+    for (suite, algorithm) in
+        [(Suite::Basic256, EndorsementAlgorithm::RsaSha1), (Suite::Basic256Sha256, EndorsementAlgorithm::RsaSha256)]
+    {
+        let lab = set_up(LabSettings { suite, ..LabSettings::default() }).await;
+        let terms = pool(&lab).enrolment().endorsement_terms(&alice()).await.unwrap();
+        assert_eq!(terms.algorithm, algorithm);
+    }
+}
+
+#[tokio::test]
+async fn a_published_certificate_gets_the_next_ticket() {
+    let lab = set_up(LabSettings { suite: Suite::Basic256Sha256, ..LabSettings::default() }).await;
+    let pool = pool(&lab);
+    let (publication, key) = keyed_publication(&lab);
+    let mut first = pool.enrolment();
+    let ticket = first.sign_in(&publication.user, &ntlm(&lab)).await.unwrap();
+    let published = first.publish(&ticket, &publication).await.unwrap();
+
+    let mut renewal = pool.enrolment();
+    let terms = renewal.endorsement_terms(&publication.user).await.unwrap();
+    let ticket = renewal.sign_in(&publication.user, &endorsement(published.certificate, &key, terms)).await.unwrap();
+    let again = Publication { request_id: Uuid::new_v4(), ..publication };
+    renewal.publish(&ticket, &again).await.unwrap();
+    assert_eq!((renewal.cost().requests, renewal.cost().connections), (2, 1));
+}
+
+#[tokio::test]
+async fn a_certificate_that_was_never_published_is_refused_as_such() {
+    let lab = set_up(LabSettings { suite: Suite::Basic256Sha256, ..LabSettings::default() }).await;
+    let pool = pool(&lab);
+    let (certificate, key) = super::sign_in::phone();
+    let mut enrolment = pool.enrolment();
+    let terms = enrolment.endorsement_terms(&alice()).await.unwrap();
+    let error = enrolment.sign_in(&alice(), &endorsement(certificate, &key, terms)).await.unwrap_err();
+    assert!(matches!(error, ServiceError::CertificateRefused { .. }), "{error}");
 }

@@ -107,7 +107,7 @@ async fn basic_goes_only_where_it_is_asked_for_and_offered() {
 }
 
 /// A certificate of the phone's with the key that only the phone has.
-fn phone() -> (Vec<u8>, signature::RsaKeyPair) {
+pub(super) fn phone() -> (Vec<u8>, signature::RsaKeyPair) {
     let pkcs8 = crate::lab::keys::Keys::recycled().take(KeyKind::Rsa2048);
     let der = rustls::pki_types::PrivatePkcs8KeyDer::from(pkcs8.as_slice());
     let key = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&der, &rcgen::PKCS_RSA_SHA256).unwrap();
@@ -115,10 +115,10 @@ fn phone() -> (Vec<u8>, signature::RsaKeyPair) {
     (certificate, signature::RsaKeyPair::from_pkcs8(&pkcs8).unwrap())
 }
 
-fn endorsement(certificate: Vec<u8>, key: &signature::RsaKeyPair, terms: EndorsementTerms) -> SignIn {
+pub(super) fn endorsement(certificate: Vec<u8>, key: &signature::RsaKeyPair, terms: EndorsementTerms) -> SignIn {
     let mut signed = vec![0; key.public_modulus_len()];
     let padding = match terms.algorithm {
-        EndorsementAlgorithm::RsaSha1 => panic!("the peer asks for SHA-256"),
+        EndorsementAlgorithm::RsaSha1 => panic!("no library here signs with SHA-1"),
         EndorsementAlgorithm::RsaSha256 => &signature::RSA_PKCS1_SHA256,
     };
     key.sign(padding, &rand::SystemRandom::new(), terms.signed_info().as_bytes(), &mut signed).unwrap();
