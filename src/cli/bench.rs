@@ -32,8 +32,6 @@ const LEDGER: &str = "TETHERCERT_LEDGER";
 const USBIP: &str = "TETHERCERT_USBIP";
 /// The lab's pool as the screen names it. It resolves nowhere: the embedded lab says where it is.
 const LAB_HOST: &str = "web.contoso.example";
-/// Where the embedded lab offers its root chains over plain http.
-const ROOT_CHAINS: &str = "/CertProv/CertProvisioningService.svc";
 
 /// Where phones are looked for.
 #[derive(Args, Debug, Default)]
@@ -292,7 +290,7 @@ impl ChosenPool {
                 settings.also_servers.push(server);
             }
         }
-        let embedded_url = || Url::parse(&embedded?.web().issuer_url()).ok()?.join(ROOT_CHAINS).ok();
+        let embedded_url = || Url::parse(&embedded?.web().root_chains_url("127.0.0.1")).ok();
         settings.root_download = RootDownload {
             place: match chosen.root_chains_url.clone().or_else(embedded_url) {
                 Some(url) => DownloadPlace::At(url),
