@@ -1,5 +1,7 @@
 //! What the program says and promises, as the binary in a clean environment.
 
+mod trust;
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
