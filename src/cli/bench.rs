@@ -298,6 +298,8 @@ impl ChosenPool {
                 None if lab => DownloadPlace::Nowhere,
                 None => DownloadPlace::Usual,
             },
+            // There is no secret in it, so it needs no lab phone at the other end.
+            profile: lab.then(Profile::lab),
             thumbprint: chosen.root_thumbprint,
         };
         // Without a file a PIN goes only where both ends of the wire are a lab's.

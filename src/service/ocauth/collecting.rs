@@ -21,6 +21,8 @@ const LIFE: Duration = Duration::from_secs(60 * 60);
 pub struct RootDownload {
     /// Where it is asked for.
     pub place: DownloadPlace,
+    /// What its request is called, where the pool's profile does not say it.
+    pub profile: Option<Profile>,
     /// The root's thumbprint, as the operator has it by another way.
     pub thumbprint: Option<Thumbprint>,
 }
@@ -110,7 +112,8 @@ impl Collecting {
     }
 
     async fn download(&self, web: &ServerFound, certprov: &Url) -> Download {
-        let Some(profile) = self.profile.as_ref().and_then(Profile::root_chains) else { return Download::NotAsked };
+        let profiles = self.profile.iter().chain(&self.download.profile);
+        let Some(profile) = profiles.filter_map(Profile::root_chains).next() else { return Download::NotAsked };
         let url = match &self.download.place {
             DownloadPlace::Nowhere => None,
             DownloadPlace::Usual => root_chains::usual_address(certprov, profile),

@@ -87,8 +87,7 @@ fn answer(bags: &[&[&[u8]]]) -> String {
 }
 
 fn with_download(mut settings: Settings, http: SocketAddr, thumbprint: Option<Thumbprint>) -> Pool {
-    settings.profile = Some(Profile::lab());
-    settings.root_download = RootDownload { place: DownloadPlace::Usual, thumbprint };
+    settings.root_download = RootDownload { place: DownloadPlace::Usual, profile: Some(Profile::lab()), thumbprint };
     settings.resolve.push(Resolve { host: HOST.into(), port: 80, address: http });
     Pool::new(settings).unwrap()
 }
@@ -200,6 +199,7 @@ async fn without_a_profile_nothing_is_asked_over_plain_http() {
     let lab = lab(ServerFaults::default()).await;
     let mut settings = settings(&lab);
     settings.resolve.push(Resolve { host: HOST.into(), port: 80, address: http });
+    settings.root_download.place = DownloadPlace::Usual;
     let collected = Pool::new(settings).unwrap().collect().await;
     assert!(matches!(collected.download, Download::NotAsked));
     assert!(asked.lock().unwrap().is_empty());
