@@ -4,7 +4,7 @@ use super::ask::Person;
 use super::bench::{Bench, ChosenPool, PoolArgs};
 use super::error::CliError;
 use super::exit::Exit;
-use super::operator::{Answers, Console, SignInAnswer};
+use super::operator::{Answers, Console, Scheme, SignInAnswer};
 use super::report;
 use super::screen::Screen;
 use super::secret;
@@ -52,10 +52,14 @@ pub(crate) struct SignInArgs {
 pub(crate) enum Auth {
     /// Windows account and password
     Ntlm,
+    /// Windows account and password by SPNEGO, for a pool that wants it so; no Kerberos
+    Negotiate,
     /// The certificate on the phone, which is renewed: the phone signs for itself, and no password is asked for
     Certificate,
-    /// Phone number and PIN; its message is not public, so it goes only to a lab
+    /// Phone number and PIN; its message is not public, so it goes only to a lab or by a --profile
     Pin,
+    /// Windows account and password, which the server gets to read; only where it offers that
+    Basic,
 }
 
 /// What is done when the service cannot store the certificate.
@@ -148,7 +152,7 @@ impl Asked {
         refuse_mixed_worlds(desk.bench, &chosen)?;
         let auth = auth(&chosen.settings)?;
         let account = match auth {
-            Auth::Ntlm => Some(login(sign_in, &chosen.settings, desk).await?),
+            Auth::Ntlm | Auth::Negotiate | Auth::Basic => Some(login(sign_in, &chosen.settings, desk).await?),
             Auth::Certificate => None,
             Auth::Pin => match (&sign_in.phone_number, desk.bench.lab.is_some()) {
                 (Some(number), _) => Some(number.clone()),
@@ -165,7 +169,9 @@ impl Asked {
             None => Secrets::read(sign_in, &named, desk.stop).await?,
         };
         let sign_in = match auth {
-            Auth::Ntlm => SignInAnswer::Ntlm { login: named, password: secrets.password },
+            Auth::Ntlm => SignInAnswer::windows(Scheme::Ntlm, named, secrets.password),
+            Auth::Negotiate => SignInAnswer::windows(Scheme::Negotiate, named, secrets.password),
+            Auth::Basic => SignInAnswer::windows(Scheme::Basic, named, secrets.password),
             Auth::Certificate => SignInAnswer::Phone,
             Auth::Pin => SignInAnswer::Pin { number: named, pin: secrets.pin },
         };
@@ -203,6 +209,8 @@ impl Asked {
             user: self.user.clone(),
             sign_in: match self.auth {
                 Auth::Ntlm => SignInWay::Ntlm,
+                Auth::Negotiate => SignInWay::Negotiate,
+                Auth::Basic => SignInWay::Basic,
                 Auth::Certificate => SignInWay::Certificate,
                 Auth::Pin => SignInWay::Pin,
             },

@@ -32,9 +32,34 @@ pub(crate) struct Answers {
     pub(crate) administrator_code: Option<SecretString>,
 }
 
+/// The ways by which a Windows account signs in.
+#[derive(Clone, Copy)]
+pub(crate) enum Scheme {
+    Ntlm,
+    Negotiate,
+    Basic,
+}
+
+impl Scheme {
+    fn sign_in(self, login: String, password: SecretString) -> SignIn {
+        match self {
+            Self::Ntlm => SignIn::Ntlm { login, password },
+            Self::Negotiate => SignIn::Negotiate { login, password },
+            Self::Basic => SignIn::Basic { login, password },
+        }
+    }
+}
+
+impl SignInAnswer {
+    pub(crate) fn windows(scheme: Scheme, login: String, password: Option<SecretString>) -> Self {
+        Self::Windows { scheme, login, password }
+    }
+}
+
 /// How the user signs in, as far as it was said beforehand.
 pub(crate) enum SignInAnswer {
-    Ntlm {
+    Windows {
+        scheme: Scheme,
         login: String,
         password: Option<SecretString>,
     },
@@ -286,9 +311,9 @@ impl Operator for Console {
     async fn credential(&mut self, host: &str, user: &SipAddress) -> Result<SignIn, NoAnswer> {
         if let Some(lab) = self.lab.clone() {
             return Ok(match &self.answers.sign_in {
-                SignInAnswer::Ntlm { .. } => {
+                SignInAnswer::Windows { scheme, .. } => {
                     self.lab_answers(&format!("Password for {}, sent only to {host}:", lab.login), "••••••••");
-                    SignIn::Ntlm { login: lab.login, password: lab.password }
+                    scheme.sign_in(lab.login, lab.password)
                 }
                 SignInAnswer::Pin { .. } => {
                     self.lab_answers(&format!("PIN of {}, sent only to {host}:", lab.number), "••••••");
@@ -298,8 +323,8 @@ impl Operator for Console {
             });
         }
         Ok(match &mut self.answers.sign_in {
-            SignInAnswer::Ntlm { login, password } => {
-                let (login, given) = (login.clone(), password.take());
+            SignInAnswer::Windows { scheme, login, password } => {
+                let (scheme, login, given) = (*scheme, login.clone(), password.take());
                 let password = match given {
                     Some(password) => password,
                     None => {
@@ -307,7 +332,7 @@ impl Operator for Console {
                         self.ask_secret(prompt, format!("the password of {login}"), "--password-file").await?
                     }
                 };
-                SignIn::Ntlm { login, password }
+                scheme.sign_in(login, password)
             }
             SignInAnswer::Pin { number, pin } => {
                 let (number, given) = (number.clone(), pin.take());

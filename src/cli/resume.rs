@@ -332,7 +332,7 @@ fn needs(unfinished: &Unfinished) -> Vec<String> {
         match terms.and_then(|terms| Auth::from_str(&terms.sign_in, true).ok()) {
             Some(Auth::Pin) => needs.push(format!("the PIN of {account}")),
             Some(Auth::Certificate) => {}
-            Some(Auth::Ntlm) | None => needs.push(format!("the password of {account}")),
+            Some(Auth::Ntlm | Auth::Negotiate | Auth::Basic) | None => needs.push(format!("the password of {account}")),
         }
     }
     if unfinished.job.terms.is_none() {
