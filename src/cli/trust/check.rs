@@ -229,8 +229,8 @@ async fn by_list(
     let firmware_text = firmware.map_or_else(|| "any firmware".to_owned(), |it| format!("firmware {it}"));
     screen.line("model", &dotted(&[model.clone(), firmware_text]));
     let roots = count(list.anchors.len(), "root");
-    screen
-        .line("", &format!("judged by a list of {roots}, {} ({}: {})", list.says, sure(list.confidence), list.source));
+    let whence = format!("({}: {})", sure(list.confidence), list.source);
+    screen.line("", &format!("judged by a list of {roots}: {} {whence}", list.says));
     let now = OffsetDateTime::now_utc();
     findings.extend(collected.servers().map(|found| listed(found, &collected, list, now)));
     findings.extend(list.limits_of(firmware).map(|limit| {

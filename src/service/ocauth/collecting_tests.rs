@@ -59,12 +59,8 @@ async fn plain(status: u16, body: String) -> (SocketAddr, Arc<Mutex<Vec<String>>
             let mut request = Vec::new();
             while !request.ends_with(b"</soap:Envelope>") {
                 let mut part = [0; 4096];
-                let Ok(1..) = stream.read(&mut part).await.map(|read| {
-                    request.extend_from_slice(&part[..read]);
-                    read
-                }) else {
-                    break;
-                };
+                let Ok(read @ 1..) = stream.read(&mut part).await else { break };
+                request.extend_from_slice(&part[..read]);
             }
             keep.lock().unwrap().push(String::from_utf8(request).unwrap());
             let head = format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
