@@ -10,6 +10,7 @@ use serde::Serialize;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tethercert::credential::Thumbprint;
 use tethercert::lab::faults::Fault;
 use tethercert::lab::{Lab, LabOptions};
 use tethercert::ledger;
@@ -18,7 +19,7 @@ use tethercert::phone::tether::HostKey;
 use tethercert::phone::{Finder, Found, PhoneError};
 use tethercert::pool::{HostAndPort, PoolName, without_password};
 use tethercert::provision::Stop;
-use tethercert::service::ocauth::{Pool, Profile, Settings};
+use tethercert::service::ocauth::{DownloadPlace, Pool, Profile, RootDownload, Settings};
 use tethercert::tls::{Engine, Proxy, Resolve};
 use tethercert::usb::{Selector, Usb, UsbError, UsbIpHost};
 use url::{Host, Url};
@@ -73,6 +74,17 @@ pub(crate) struct PoolArgs {
     pub(crate) pool: Option<PoolName>,
     #[command(flatten)]
     pub(crate) at: PoolOptions,
+    /// Further server that the phone has to trust, besides the registrar; may be repeated
+    #[arg(long, help_heading = "Pool", value_name = "HOST:PORT")]
+    pub(crate) also_server: Vec<HostAndPort>,
+    /// Thumbprint (SHA-1 or SHA-256) of the root of the pool's chain, as the administrator says it; another root is refused
+    #[arg(long, help_heading = "Pool", value_name = "HEX")]
+    pub(crate) root_thumbprint: Option<Thumbprint>,
+    /// Where the pool offers its root chains over plain http [default: port 80 of the Web Services]
+    ///
+    /// Asked only where a profile says what the request is called.
+    #[arg(long, help_heading = "Pool", value_name = "URL")]
+    pub(crate) root_chains_url: Option<Url>,
     /// First say where every setting comes from
     #[arg(long, help_heading = "Pool")]
     pub(crate) explain: bool,
@@ -271,8 +283,25 @@ impl ChosenPool {
         settings.allowed_hosts.clone_from(&chosen.allow_hosts.value);
         settings.engine = chosen.engine.value;
         settings.proxy = chosen.proxy.value.clone();
-        let servers = chosen.also_servers.value.iter();
-        settings.also_servers = servers.map(|server| (server.host().to_owned(), server.port())).collect();
+        let registrar = chosen.registrar.iter().map(|registrar| &registrar.value);
+        for server in registrar.chain(&chosen.also_servers.value) {
+            let server = (server.host().to_owned(), server.port());
+            if !settings.also_servers.contains(&server) {
+                settings.also_servers.push(server);
+            }
+        }
+        let embedded_url = || Url::parse(&embedded?.web().root_chains_url("127.0.0.1")).ok();
+        settings.root_download = RootDownload {
+            place: match chosen.root_chains_url.clone().or_else(embedded_url) {
+                Some(url) => DownloadPlace::At(url),
+                // What listens on port 80 of this computer may be anything.
+                None if lab => DownloadPlace::Nowhere,
+                None => DownloadPlace::Usual,
+            },
+            // There is no secret in it, so it needs no lab phone at the other end.
+            profile: lab.then(Profile::lab),
+            thumbprint: chosen.root_thumbprint,
+        };
         // Without a file a PIN goes only where both ends of the wire are a lab's.
         settings.profile = match &chosen.profile {
             Some(file) => Some(Profile::from_file(&file.value)?),

@@ -50,6 +50,8 @@ pub(crate) enum CliError {
     /// A file with a secret, or a secret that nobody gave.
     #[error(transparent)]
     Secret(#[from] NoAnswer),
+    #[error("{} could not be written", path.display())]
+    NotWritten { path: std::path::PathBuf, source: io::Error },
     /// The phone of a job that was to be resumed.
     #[error("the phone {serial} ({model}) is not plugged in")]
     PhoneMissing { serial: String, model: String },
@@ -90,6 +92,7 @@ impl CliError {
             Self::WriteCapture(error) => error.next_step().to_owned(),
             Self::Trust(error) => error.next_step().to_owned(),
             Self::Secret(error) => error.next_step(),
+            Self::NotWritten { .. } => "check that this user may write there, or name another folder".into(),
             Self::PhoneMissing { .. } => "plug it in and repeat; its job waits".into(),
             Self::Lab(_) => "free some ports and some room in the temporary folder, then repeat".into(),
             Self::Signals(_) => "repeat; without signals a job could not be stopped at a safe point".into(),
@@ -139,7 +142,9 @@ impl CliError {
                 | UsbError::System { .. } => Exit::Failed,
             },
             Self::Ledger(LedgerError::Busy { .. }) => Exit::Temporary,
-            Self::Ledger(_) | Self::HostKey(_) | Self::Lab(_) | Self::Signals(_) => Exit::Failed,
+            Self::Ledger(_) | Self::HostKey(_) | Self::NotWritten { .. } | Self::Lab(_) | Self::Signals(_) => {
+                Exit::Failed
+            }
         }
     }
 

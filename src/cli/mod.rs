@@ -22,6 +22,7 @@ mod settings;
 mod setup;
 mod stop;
 mod text;
+mod trust;
 mod verify;
 pub(crate) mod wrong;
 
@@ -66,6 +67,7 @@ enum Command {
     Provision(Box<provision::Args>),
     Resume(Box<resume::Args>),
     Verify(verify::Args),
+    Trust(trust::Args),
     Setup(setup::Args),
     Pool(pool::Args),
     Ledger(ledger::Args),
@@ -85,6 +87,7 @@ impl Cli {
             Some(Command::Provision(args)) => Ok(provision::run(*args, &screen).await),
             Some(Command::Resume(args)) => resume::run(*args, &screen).await,
             Some(Command::Verify(args)) => verify::run(args, &screen).await,
+            Some(Command::Trust(args)) => trust::run(args, &screen).await,
             Some(Command::Setup(args)) => setup::run(args, &screen).await,
             Some(Command::Pool(args)) => pool::run(args, &screen).await,
             Some(Command::Ledger(args)) => ledger::run(args, &screen).await,

@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
-use tethercert::credential::SipAddress;
+use tethercert::credential::{SipAddress, Thumbprint};
 use tethercert::pool::{Choice, HostAndPort, NamedPool, Origin, PoolName, Pools, Setting, choose};
 use tethercert::service::ocauth::Pool;
 use tethercert::tls::{Engine, Proxy, Resolve, Trust};
@@ -61,6 +61,10 @@ pub(crate) struct PoolSettings {
     pub(crate) allow_hosts: Setting<Vec<String>>,
     pub(crate) resolve: Setting<Vec<Resolve>>,
     pub(crate) also_servers: Setting<Vec<HostAndPort>>,
+    /// Only ever said on the command line.
+    pub(crate) root_thumbprint: Option<Thumbprint>,
+    /// Likewise.
+    pub(crate) root_chains_url: Option<Url>,
     pub(crate) user: Option<Setting<SipAddress>>,
     pub(crate) auth: Setting<String>,
     /// `CONTOSO\alice` where the pool's file says the domain, else the SIP address; nobody where there is no user.
@@ -155,6 +159,8 @@ impl PoolSettings {
             })
         });
         Ok(Self {
+            root_thumbprint: args.root_thumbprint,
+            root_chains_url: args.root_chains_url.clone(),
             certprov_url,
             registrar: Setting::of_option("--registrar", at.registrar.clone())
                 .or(of_environment(REGISTRAR)?)
@@ -174,8 +180,8 @@ impl PoolSettings {
             resolve: Setting::of_options("--resolve", at.resolve.clone())
                 .or_else(|| file.and_then(|(pool, file)| pool.list("resolve", &file.resolve)))
                 .unwrap_or_else(|| Setting::default_of(Vec::new())),
-            also_servers: file
-                .and_then(|(pool, file)| pool.list("also_servers", &file.also_servers))
+            also_servers: Setting::of_options("--also-server", args.also_server.clone())
+                .or_else(|| file.and_then(|(pool, file)| pool.list("also_servers", &file.also_servers)))
                 .unwrap_or_else(|| Setting::default_of(Vec::new())),
             auth: who
                 .auth
@@ -206,6 +212,8 @@ impl PoolSettings {
         refuse_in_lab(at.proxy.is_some(), "--proxy")?;
         refuse_in_lab(at.profile.is_some(), "--profile")?;
         Ok(Self {
+            root_thumbprint: args.root_thumbprint,
+            root_chains_url: args.root_chains_url.clone(),
             choice: None,
             certprov_url: Some(Setting::new(url, Origin::Lab)),
             registrar: Setting::of_option("--registrar", at.registrar.clone()),
@@ -214,7 +222,8 @@ impl PoolSettings {
             proxy: Setting::new(Proxy::Straight, Origin::Lab),
             allow_hosts: Setting::default_of(Vec::new()),
             resolve: Setting::default_of(Vec::new()),
-            also_servers: Setting::default_of(Vec::new()),
+            also_servers: Setting::of_options("--also-server", args.also_server.clone())
+                .unwrap_or_else(|| Setting::default_of(Vec::new())),
             auth: who.auth.unwrap_or_else(|| Setting::default_of("ntlm".to_owned())),
             login: who.login,
             user: who.user,

@@ -9,8 +9,9 @@ use super::text::{date, dotted, span};
 use clap::Args as ClapArgs;
 use serde::Serialize;
 use tethercert::phone::Authenticity;
-use tethercert::provision::{Checkup, Proof, check_up};
+use tethercert::provision::{Checkup, Proof, Standing, check_up};
 use tethercert::service::ocauth::OcAuth;
+use tethercert::service::server_trust::Compared;
 use time::OffsetDateTime;
 
 /// By how much the phone's clock may be wrong, seconds.
@@ -151,6 +152,26 @@ fn findings(checkup: &Checkup, now: OffsetDateTime) -> Vec<Finding> {
             }
         }
     });
+    let Some(Ok(judged)) = &checkup.server else { return findings };
+    for other in judged.servers.iter().skip(1) {
+        let verdict = match other.standing {
+            Standing::Trusted => Verdict::Good,
+            Standing::NotTrusted => Verdict::Bad,
+            Standing::Unknown => Verdict::Unknown,
+        };
+        let text = format!("{}: {}", other.server, other.text);
+        findings.push(finding("server", verdict, text, other.next_step.as_deref()));
+    }
+    let named = match &judged.survey.named_root {
+        Compared::Differs { how } => Some(how.as_str()),
+        Compared::Agrees { .. } | Compared::Nothing => None,
+    };
+    let download = judged.survey.download.got().and_then(|chains| chains.contradiction());
+    for how in named.into_iter().chain(download) {
+        let text = format!("{how}; somebody may stand in between");
+        let next = "compare the root's thumbprint with your administrator's";
+        findings.push(finding("root", Verdict::Bad, text, Some(next)));
+    }
     findings
 }
 

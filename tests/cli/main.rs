@@ -2,6 +2,7 @@
 
 mod pools;
 mod resume;
+mod trust;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tethercert::credential::Certificate;
 use tethercert::ledger::{self, Filter};
 use tethercert::provision::{Event, ServerJudgement, Stage, Standing};
-use tethercert::service::ocauth::Pool;
+use tethercert::service::ocauth::{DownloadPlace, Pool};
 use tethercert::tls::{Proxy, Resolve};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -236,6 +236,7 @@ async fn a_download_that_contradicts_is_told_and_nothing_of_it_reaches_the_phone
     let mut settings = pool_settings(&bench.lab);
     settings.resolve.push(Resolve { host: HOST.into(), port: 80, address: http });
     settings.proxy = Proxy::Straight;
+    settings.root_download.place = DownloadPlace::Usual;
     bench.pool = Pool::new(settings).unwrap();
     let mut answers = bench.answers();
     let receipt = done(bench.run(&bench.job(), &mut answers).await);

@@ -19,10 +19,24 @@ const LIFE: Duration = Duration::from_secs(60 * 60);
 /// public.
 #[derive(Debug, Clone, Default)]
 pub struct RootDownload {
-    /// Where it is, where that is not port 80 of the Web Services.
-    pub url: Option<Url>,
+    /// Where it is asked for.
+    pub place: DownloadPlace,
+    /// What its request is called, where the pool's profile does not say it.
+    pub profile: Option<Profile>,
     /// The root's thumbprint, as the operator has it by another way.
     pub thumbprint: Option<Thumbprint>,
+}
+
+/// Where the root chains are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum DownloadPlace {
+    /// Nowhere.
+    #[default]
+    Nowhere,
+    /// Port 80 of the Web Services, where phones ask.
+    Usual,
+    /// There, over plain http.
+    At(Url),
 }
 
 /// Every chain that was collected.
@@ -98,9 +112,14 @@ impl Collecting {
     }
 
     async fn download(&self, web: &ServerFound, certprov: &Url) -> Download {
-        let Some(profile) = self.profile.as_ref().and_then(Profile::root_chains) else { return Download::NotAsked };
-        let usual = || root_chains::usual_address(certprov, profile);
-        let Some(url) = self.download.url.clone().or_else(usual) else { return Download::NotAsked };
+        let profiles = self.profile.iter().chain(&self.download.profile);
+        let Some(profile) = profiles.filter_map(Profile::root_chains).next() else { return Download::NotAsked };
+        let url = match &self.download.place {
+            DownloadPlace::Nowhere => None,
+            DownloadPlace::Usual => root_chains::usual_address(certprov, profile),
+            DownloadPlace::At(url) => Some(url.clone()),
+        };
+        let Some(url) = url else { return Download::NotAsked };
         match root_chains::download(&url, profile, &self.resolve, &self.proxy).await {
             Ok(bag) => Download::Got(Box::new(RootChains {
                 https: Compared::with_https(&bag, web),

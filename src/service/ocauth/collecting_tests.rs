@@ -59,12 +59,8 @@ async fn plain(status: u16, body: String) -> (SocketAddr, Arc<Mutex<Vec<String>>
             let mut request = Vec::new();
             while !request.ends_with(b"</soap:Envelope>") {
                 let mut part = [0; 4096];
-                let Ok(1..) = stream.read(&mut part).await.map(|read| {
-                    request.extend_from_slice(&part[..read]);
-                    read
-                }) else {
-                    break;
-                };
+                let Ok(read @ 1..) = stream.read(&mut part).await else { break };
+                request.extend_from_slice(&part[..read]);
             }
             keep.lock().unwrap().push(String::from_utf8(request).unwrap());
             let head = format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
@@ -87,8 +83,7 @@ fn answer(bags: &[&[&[u8]]]) -> String {
 }
 
 fn with_download(mut settings: Settings, http: SocketAddr, thumbprint: Option<Thumbprint>) -> Pool {
-    settings.profile = Some(Profile::lab());
-    settings.root_download = RootDownload { url: None, thumbprint };
+    settings.root_download = RootDownload { place: DownloadPlace::Usual, profile: Some(Profile::lab()), thumbprint };
     settings.resolve.push(Resolve { host: HOST.into(), port: 80, address: http });
     Pool::new(settings).unwrap()
 }
@@ -200,6 +195,7 @@ async fn without_a_profile_nothing_is_asked_over_plain_http() {
     let lab = lab(ServerFaults::default()).await;
     let mut settings = settings(&lab);
     settings.resolve.push(Resolve { host: HOST.into(), port: 80, address: http });
+    settings.root_download.place = DownloadPlace::Usual;
     let collected = Pool::new(settings).unwrap().collect().await;
     assert!(matches!(collected.download, Download::NotAsked));
     assert!(asked.lock().unwrap().is_empty());

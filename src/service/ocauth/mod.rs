@@ -29,7 +29,7 @@ mod tests;
 mod ticket;
 mod xml;
 
-pub use collecting::{Collected, RootDownload};
+pub use collecting::{Collected, DownloadPlace, RootDownload};
 pub use diagnostics::{Correlation, Diagnosis, Meaning, Route};
 pub use endorsement::{Endorsement, EndorsementAlgorithm, EndorsementTerms};
 pub use error::{ErrorClass, Moved, ServiceError, Step};

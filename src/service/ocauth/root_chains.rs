@@ -61,9 +61,9 @@ impl DownloadError {
 /// Where a phone finds the download: port 80 of the same host (its address is confirmed, its purpose inferred).
 pub(super) fn usual_address(certprov: &Url, profile: &RootChainsProfile) -> Option<Url> {
     let mut url = certprov.clone();
+    url.set_path(&profile.path);
     url.set_port(None).ok()?;
     url.set_scheme("http").ok()?;
-    url.set_path(&profile.path);
     Some(url)
 }
 
@@ -123,9 +123,9 @@ pub(super) fn read(message: &[u8], profile: &RootChainsProfile) -> Result<Bag, B
     let message = xml::text_of(message, None)?;
     let document = xml::parse(&message)?;
     let body = xml::body(&document)?;
-    let response =
-        xml::child(body, &profile.response).ok_or(BadMessage::Missing("answer to the root-chain download"))?;
-    let is_token = |node: &roxmltree::Node<'_, '_>| node.is_element() && node.tag_name().name() == profile.token;
+    let is_response = |node: &roxmltree::Node<'_, '_>| node.has_tag_name((&*profile.namespace, &*profile.response));
+    let response = body.children().find(is_response).ok_or(BadMessage::Missing("answer to the root-chain download"))?;
+    let is_token = |node: &roxmltree::Node<'_, '_>| node.has_tag_name((&*profile.token_namespace, &*profile.token));
     let mut ders = Vec::new();
     for token in response.descendants().filter(is_token).take(MOST_TOKENS) {
         let bad = |problem: &str| BadMessage::BadValue { what: "PKCS#7 of a chain", problem: problem.to_owned() };
