@@ -204,6 +204,7 @@ impl Bench {
 
 /// How an unfinished job ended.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a handful of them, and patterns reach through it")]
 pub enum Resumed {
     /// By the ledger alone.
     Settled(Settled),
