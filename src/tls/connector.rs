@@ -226,6 +226,11 @@ impl Connector {
     }
 }
 
+/// `web.contoso.example` of webpki's `DnsName("web.contoso.example")`.
+fn without_kind(name: &str) -> String {
+    name.split('"').nth(1).unwrap_or(name).to_owned()
+}
+
 fn distrust(
     error: &CertificateError,
     presented: &[CertificateDer<'_>],
@@ -239,7 +244,9 @@ fn distrust(
         E::Expired | E::ExpiredContext { .. } => Distrust::Expired,
         E::NotValidYet | E::NotValidYetContext { .. } => Distrust::NotYetValid,
         E::NotValidForName => Distrust::WrongName { names: Vec::new() },
-        E::NotValidForNameContext { presented, .. } => Distrust::WrongName { names: presented.clone() },
+        E::NotValidForNameContext { presented, .. } => {
+            Distrust::WrongName { names: presented.iter().map(|name| without_kind(name)).collect() }
+        }
         // A bad signature: an anchor has the issuer's name and another key, as after a CA was set up anew.
         E::UnknownIssuer | E::BadSignature => match top {
             Some(top) if top.is_root || top.length > 1 => Distrust::UnknownRoot { root: top.issuer },

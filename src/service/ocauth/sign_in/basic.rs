@@ -2,6 +2,7 @@
 
 use super::super::OcAuth;
 use super::super::diagnostics::Route;
+use super::super::diagnostics::one_line;
 use super::super::error::ServiceError;
 use super::super::http::Repeat;
 use super::super::ticket::{Entropy, Issued};
@@ -42,7 +43,7 @@ pub(super) async fn ticket(
         answer = asked.map_err(|unanswered| unanswered.error)?;
         if answer.status == 401 {
             let said = Some(service.diagnosis(&answer)).filter(|said| said.route != Route::Status);
-            let login = login.escape_default().to_string();
+            let login = one_line(login);
             let (host, way) = (door.host.clone(), SignInWay::Basic);
             return Err(ServiceError::CredentialRefused { host, way, login, diagnosis: said });
         }

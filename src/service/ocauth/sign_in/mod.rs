@@ -10,6 +10,7 @@ mod windows;
 
 pub(super) use certificate::endorsement_terms;
 
+use super::diagnostics::one_line;
 use super::error::{ServiceError, Step};
 use super::http::{Answer, Ask, Repeat, Unanswered};
 use super::metadata::Port;
@@ -210,7 +211,7 @@ impl OcAuth {
 }
 
 fn bad_login(login: &str) -> ServiceError {
-    ServiceError::BadLogin { login: login.escape_default().to_string() }
+    ServiceError::BadLogin { login: one_line(login) }
 }
 
 #[cfg(test)]

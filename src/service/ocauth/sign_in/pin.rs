@@ -1,5 +1,6 @@
 //! By number and PIN: WebTicketServicePin. The message is not public; it is written as the pool's profile says.
 
+use super::super::diagnostics::one_line;
 use super::super::error::ServiceError;
 use super::super::http::Repeat;
 use super::super::names::WSSE;
@@ -48,7 +49,7 @@ pub(super) async fn ticket(
             _ => answer.status == 401,
         };
         if wrong {
-            let login = number.escape_default().to_string();
+            let login = one_line(number);
             let (host, way) = (door.host.clone(), SignInWay::Pin);
             return Err(ServiceError::CredentialRefused { host, way, login, diagnosis: Some(said) });
         }

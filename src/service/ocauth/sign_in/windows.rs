@@ -6,6 +6,7 @@
 
 use super::super::OcAuth;
 use super::super::diagnostics::Route;
+use super::super::diagnostics::one_line;
 use super::super::error::{Moved, ServiceError, Step};
 use super::super::http::{Answer, Repeat};
 use super::super::ticket::{Entropy, Issued};
@@ -62,7 +63,7 @@ pub(super) async fn ticket(
             End::Answered(answer) => return service.read_ticket(door, &answer, &entropy, NAME),
             End::Refused(answer) => {
                 let said = Some(service.diagnosis(&answer)).filter(|said| said.route != Route::Status);
-                let login = login.escape_default().to_string();
+                let login = one_line(login);
                 return Err(ServiceError::CredentialRefused { host: door.host.clone(), way, login, diagnosis: said });
             }
             End::Moved(how) if torn_before => {
