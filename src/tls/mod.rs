@@ -46,6 +46,6 @@ pub enum Engine {
 }
 
 /// An IPv6 address without its brackets.
-fn bare(host: &str) -> &str {
+pub(crate) fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }

@@ -116,6 +116,20 @@ fn notices<'a>(answers: &'a Answers<'_>) -> Vec<&'a str> {
 }
 
 #[tokio::test]
+async fn a_pool_at_an_ipv6_address_is_judged_for_the_phone_by_that_address() {
+    let mut bench = Bench::new().await;
+    let mut settings = pool_settings(&bench.lab);
+    settings.certprov_url = bench.lab.web().certprov_url("[::1]");
+    settings.resolve = vec![Resolve {
+        host: "::1".into(),
+        port: bench.lab.web().address().port(),
+        address: bench.lab.web().address(),
+    }];
+    bench.pool = Pool::new(settings).unwrap();
+    done(bench.run(&bench.job(), &mut bench.answers()).await);
+}
+
+#[tokio::test]
 async fn a_phone_gets_the_trust_for_every_server_at_once_and_it_is_shown_to_suffice() {
     let other = OtherCa::new();
     let bench = bench(other.server(Server::Sound).await, &[other.root.der()]).await;

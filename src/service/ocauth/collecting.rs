@@ -137,7 +137,7 @@ impl Pool {
     /// computer trusts them or not.
     pub async fn collect(&self) -> Collected {
         let url = self.certprov_url();
-        let (host, port) = (self.host(), url.port_or_known_default().unwrap_or(443));
+        let (host, port) = (self.server_name(), url.port_or_known_default().unwrap_or(443));
         let web = handshake(&self.connector(), host, port).await;
         let (also, download) = self.collecting().beside(&web, url, &self.connector()).await;
         let (named_root, given) = (self.collecting().named_root(&web), self.collecting().given.clone());

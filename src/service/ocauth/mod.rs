@@ -83,10 +83,10 @@ impl Enrolment for OcAuth {
         let known = self.known().await?;
         let url = self.pool.certprov_url();
         let port = url.port_or_known_default().unwrap_or(443);
-        let web = ServerFound::trusted(self.pool.host(), port, known.chain.clone());
+        let web = ServerFound::trusted(self.pool.server_name(), port, known.chain.clone());
         let (also, download) = self.pool.collecting().beside(&web, url, &self.pool.connector()).await;
         Ok(Survey {
-            host: self.pool.host().to_owned(),
+            host: self.pool.server_name().to_owned(),
             port,
             presented: known.chain.presented.clone(),
             completed: known.chain.completed.clone(),

@@ -165,6 +165,11 @@ impl Pool {
         self.0.certprov_url.host_str().unwrap_or_default()
     }
 
+    /// The name that the server's certificate has to be valid for: the host, an IPv6 address without its brackets.
+    pub(super) fn server_name(&self) -> &str {
+        crate::tls::bare(self.host())
+    }
+
     /// The certificate provisioning service: what was given, made plain by [`Pool::address`].
     pub fn certprov_url(&self) -> &Url {
         &self.0.certprov_url
