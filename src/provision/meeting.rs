@@ -6,7 +6,7 @@ use super::{Operator, ProvisionError};
 use crate::credential::{Certificate, SipAddress};
 use crate::ledger::{self, Phase, TransactionView};
 use crate::phone::{Authenticity, Driver, Identity, PhoneState, TransactionId};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the phone draws attention to itself.
 const ATTENTION: Duration = Duration::from_secs(60);
@@ -16,6 +16,8 @@ pub(super) struct Met {
     pub(super) identity: Identity,
     pub(super) authenticity: Authenticity,
     pub(super) state: PhoneState,
+    /// When its clock showed what the state says.
+    pub(super) looked_at: Instant,
     pub(super) transaction: Transaction,
     /// The newest transaction by which something may have been published for this user on this phone.
     pub(super) newest: Option<TransactionView>,
@@ -59,6 +61,7 @@ impl<O: Operator> Story<'_, O> {
         let (identity, mut authenticity) = (identified.identity, identified.authenticity);
         let attention = if identity.abilities.attention { ATTENTION } else { Duration::ZERO };
         let state = self.until_stopped(phone.look(attention)).await??;
+        let looked_at = Instant::now();
 
         // Before anything that can fail: from here on a failure has to be called by its right name.
         let newest = self.record.ledger.newest_publication(identity.device, Some(&self.job.user)).await?;
@@ -93,7 +96,7 @@ impl<O: Operator> Story<'_, O> {
         let answer = self.operator.is_this_the_phone(&seen).await;
         self.stop_here()?;
         match answer {
-            Answer::Yes => Ok(Met { identity, authenticity, state, transaction, newest }),
+            Answer::Yes => Ok(Met { identity, authenticity, state, looked_at, transaction, newest }),
             Answer::No => Err(ProvisionError::Declined { what: "this phone" }),
             Answer::Nobody => Err(ProvisionError::NeedsPerson {
                 what: "somebody has to say that this is the phone".into(),

@@ -187,7 +187,7 @@ impl<O: Operator> Story<'_, O> {
     /// Whether the phone's clock has to be set, and how far ahead of this computer's.
     pub(super) fn clock(&self, met: &Met, offset: Option<i64>) -> Result<Option<time::Duration>, ProvisionError> {
         let wrong = match met.state.clock {
-            Some(clock) => (clock - service_time(offset)).whole_seconds().abs() > PHONE_CLOCK_SECONDS,
+            Some(clock) => is_wrong(clock, met.looked_at.elapsed(), service_time(offset)),
             None => true,
         };
         if !wrong {
@@ -352,6 +352,12 @@ fn no_phone_key(leaf: &Certificate) -> Refusal {
     Refusal::OtherKind { wanted: KeyKind::Rsa2048, found: leaf.key_kind().to_string() }
 }
 
+/// Whether a clock is wrong that showed this so long ago: a person may have taken minutes to answer since.
+fn is_wrong(shown: OffsetDateTime, ago: std::time::Duration, now: OffsetDateTime) -> bool {
+    let shows = i64::try_from(ago.as_secs()).ok().and_then(|ago| shown.checked_add(time::Duration::seconds(ago)));
+    (shows.unwrap_or(shown) - now).whole_seconds().abs() > PHONE_CLOCK_SECONDS
+}
+
 /// The service's time, or this computer's where it says none.
 pub(super) fn service_time(offset_seconds: Option<i64>) -> OffsetDateTime {
     let now = OffsetDateTime::now_utc();
@@ -365,4 +371,19 @@ pub(super) fn kinds(kinds: &[KeyKind]) -> String {
 
 pub(super) fn date(time: OffsetDateTime) -> String {
     time.format(format_description!("[year]-[month]-[day]")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use time::macros::datetime;
+
+    #[test]
+    fn a_right_clock_stays_right_while_a_password_is_typed() {
+        let (shown, now) = (datetime!(2026-11-22 10:00 UTC), datetime!(2026-11-22 10:03 UTC));
+        assert!(!is_wrong(shown, Duration::from_secs(180), now));
+        assert!(is_wrong(shown, Duration::ZERO, now));
+        assert!(is_wrong(shown, Duration::from_secs(300), now));
+    }
 }

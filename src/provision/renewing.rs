@@ -9,6 +9,7 @@ use crate::credential::KeyKind;
 use crate::ledger;
 use crate::phone::{Consent, Driver, Endorsing};
 use crate::service::{Enrolment, SignIn, SignInWay};
+use std::time::Instant;
 use time::OffsetDateTime;
 
 impl<O: Operator> Story<'_, O> {
@@ -66,6 +67,7 @@ impl<O: Operator> Story<'_, O> {
         self.began(Stage::SignIn, waiting);
         let endorsed = self.until_stopped(phone.endorse(&endorsing)).await??;
         if let Some(after) = endorsed.clock {
+            planned.met.looked_at = Instant::now();
             let before = planned.met.state.clock.replace(after).unwrap_or(OffsetDateTime::UNIX_EPOCH);
             self.record.write(ledger::Event::ClockSet { before, after }).await?;
         }
