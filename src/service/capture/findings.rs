@@ -54,18 +54,20 @@ pub struct Findings {
 impl Findings {
     /// Where to publish: the address of CertProv's port that takes a ticket with a proof, with its exact suffix.
     pub fn certprov_address(&self) -> Option<&str> {
-        let port = self.ports.iter().find(|port| port.name.starts_with("CertProvisioningServiceWebTicketProof"));
-        port.map(|port| port.address.as_str())
+        let known = |name: &str| name == "certprovisioningservicewebticketproof_sha1";
+        let likely = |name: &str| name.starts_with("certprovisioningservicewebticketproof");
+        best(&self.ports, |port| &port.name, [&known, &likely]).map(|port| port.address.as_str())
     }
 
     /// The port for number and PIN.
     pub fn pin_port(&self) -> Option<&PortFound> {
-        self.ports.iter().find(|port| port.name.to_ascii_lowercase().contains("pin"))
+        best(&self.ports, |port| &port.name, [&|name| name == "webticketservicepin", &|name| name.contains("pin")])
     }
 
     /// The policy of the port for number and PIN: it says which token carries the PIN.
     pub fn pin_policy(&self) -> Option<&str> {
-        self.policies.iter().find(|id| id.to_ascii_lowercase().contains("pin_")).map(String::as_str)
+        let known = |name: &str| name == "webticketservicepin_policy";
+        best(&self.policies, |id| id, [&known, &|name| name.contains("pin_")]).map(String::as_str)
     }
 
     /// The operation that gives root chains, if one is named like that.
@@ -185,6 +187,11 @@ fn keep_some<T: PartialEq>(kept: &mut Vec<T>, one: Option<T>) {
     }
 }
 
+/// The first with the known name, in any case, else the first with a likely one.
+fn best<'a, T>(all: &'a [T], name: impl Fn(&T) -> &str, rules: [&dyn Fn(&str) -> bool; 2]) -> Option<&'a T> {
+    rules.into_iter().find_map(|fits| all.iter().find(|it| fits(&name(it).to_ascii_lowercase())))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,7 +206,9 @@ mod tests {
   <x:element name="ErrorInfo" type="tns:ErrorInfoType"/></x:schema></w:types>
  <w:portType name="I"><w:operation name="GetRootCertChains"/><w:operation name="Publish"><w:input u:Action="urn:P"/></w:operation></w:portType>
  <w:binding name="B"><w:operation name="GetRootCertChains"><s:operation soapAction="urn:GetRoot"/></w:operation></w:binding>
- <w:service name="S"><w:port name="CertProvisioningServiceWebTicketProof_SHA1"><s:address location="https://web/x.svc/Proof"/></w:port>
+ <w:service name="S"><w:port name="CertProvisioningServiceWebTicketProof_SHA1_12"><s:address location="https://web/soap12"/></w:port>
+  <w:port name="WebTicketServicePinAdmin"><s:address location="https://web/other"/></w:port>
+  <w:port name="CertProvisioningServiceWebTicketProof_SHA1"><s:address location="https://web/x.svc/Proof"/></w:port>
   <w:port name="WebTicketServicePin"><s:address location="https://web/pin"/></w:port></w:service></w:definitions>"#;
 
     #[test]
@@ -235,7 +244,7 @@ mod tests {
         wide.extend(WSDL.encode_utf16().flat_map(u16::to_le_bytes));
         let mut found = Findings::default();
         found.read(&wide);
-        assert_eq!(found.ports.len(), 2);
+        assert_eq!(found.ports.len(), 4);
         let mut nothing = Findings::default();
         nothing.read(format!("<!DOCTYPE x [<!ENTITY a \"b\">]>{WSDL}").as_bytes());
         assert_eq!(nothing, Findings::default());
