@@ -46,6 +46,10 @@ pub trait Enrolment: Send {
         with: &SignIn,
     ) -> impl Future<Output = Result<Ticket, ServiceError>> + Send;
 
+    /// Leaves the server that answered so far: the next request may reach another one of the pool. Tickets stay behind,
+    /// since a pool's servers need not know each other's.
+    fn leave_server(&mut self);
+
     /// Has a certificate made for the signing request and published in the user's store.
     ///
     /// May be repeated only with an equal [`Publication`].

@@ -116,6 +116,11 @@ impl Enrolment for OcAuth {
         self.pool.clock_offset_seconds()
     }
 
+    fn leave_server(&mut self) {
+        self.lines.start_afresh();
+        self.credential = None;
+    }
+
     async fn publish(&mut self, ticket: &Ticket, publication: &Publication) -> Result<Published, ServiceError> {
         self.belongs_to(&publication.user)?;
         if ticket.user != publication.user {
