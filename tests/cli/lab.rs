@@ -1,0 +1,99 @@
+//! The lab as a command of its own and inside other commands: a world that never meets the real one.
+
+use super::*;
+
+#[test]
+fn a_lab_shows_the_whole_program_and_says_so_on_every_line() {
+    let tool = Tool::new();
+    for arguments in ["list --lab", "info --lab", "verify --lab", "provision --lab", "provision --lab --dry-run"] {
+        let words: Vec<&str> = arguments.split(' ').collect();
+        let ran = tool.run(&words);
+        assert!(ran.stdout.lines().all(|line| line.starts_with("LAB")), "{}", ran.stdout);
+        snapshot(arguments, &ran.whole());
+    }
+    let ran = tool.run(&["provision", "--lab", "--json"]);
+    assert!(ran.lines().iter().all(|line| line["lab"] == true && line["schema"] == 1));
+    assert_eq!(ran.last()["type"], "outcome");
+    snapshot("provision --lab --json", &ran.whole());
+    let ran = tool.run(&["provision", "--lab", "--json", "--auth", "pin", "--user", "bob@contoso.example"]);
+    assert_eq!((ran.code, &ran.last()["cost"]["https_requests"]), (0, &4.into()), "{}", ran.whole());
+    let ran = tool.run(&["identify", "--lab", "--json", "--seconds", "0"]);
+    assert_eq!((ran.code, &ran.last()["type"]), (0, &"identified".into()), "{}", ran.whole());
+    assert!(tool.files().is_empty(), "the embedded lab leaves nothing behind");
+}
+
+#[test]
+fn a_fault_of_the_lab_is_switched_on_by_name() {
+    let tool = Tool::new();
+    let ran = tool.run(&["provision", "--lab", "--json", "--fault", "error-in-reply=99003"]);
+    assert_ne!(ran.code, 0);
+    assert!(ran.stdout.contains("99003"), "{}", ran.whole());
+    let ran = tool.run(&["list", "--lab", "--json", "--fault", "twin-serials"]);
+    assert_eq!(ran.lines().iter().filter(|line| line["type"] == "device").count(), 2, "{}", ran.whole());
+
+    let all = tool.run(&["lab", "--fault", "help", "--json"]);
+    assert_eq!(all.code, 0);
+    assert!(all.lines().iter().all(|line| line["type"] == "fault" && line["says"].is_string()));
+    let people = tool.run(&["lab", "--fault", "help"]);
+    assert!(all.lines().iter().all(|line| people.stdout.contains(line["name"].as_str().unwrap())));
+
+    for wrong in
+        [&["list", "--lab", "--fault", "gremlins"][..], &["list", "--fault", "full"], &["lab", "--fault", "cut"]]
+    {
+        assert_eq!(tool.run(wrong).code, 2, "{wrong:?}");
+    }
+}
+
+#[test]
+fn the_embedded_lab_refuses_what_is_real() {
+    let tool = Tool::new();
+    for real in [
+        ["--certprov-url", "https://web.contoso.example/x"],
+        ["--trust-anchor", "/etc/ssl/root.pem"],
+        ["--usbip", "192.0.2.7"],
+        ["--device", "port:1-4.2"],
+        ["--ledger", "/tmp/ledger"],
+        ["--password-file", "/dev/null"],
+    ] {
+        let ran = tool.run(&["provision", "--lab", "--json", real[0], real[1]]);
+        assert_eq!((ran.code, &ran.last()["exit_code"]), (6, &Value::from(6)), "{real:?}");
+        assert!(ran.lines().iter().all(|line| line["lab"] == true));
+    }
+    let ran = tool.run(&["provision", "--lab", "--certprov-url", "https://web.contoso.example/x"]);
+    snapshot("lab with a real pool", &ran.whole());
+}
+
+#[test]
+fn a_lab_pool_never_meets_a_real_phone() {
+    let tool = Tool::new();
+    let user = ["provision", "--user", "alice@contoso.example", "--certprov-url", "https://localhost:1/x", "--yes"];
+    snapshot("lab pool with a real phone", &tool.run(&user).whole());
+    let led_here =
+        ["provision", "--json", "--user", "alice@contoso.example", "--resolve", "web.contoso.example:443:[::1]"];
+    let led_here = tool.run(&[&led_here[..], &["--certprov-url", "https://web.contoso.example/x"]].concat());
+    assert_eq!((led_here.code, &led_here.last()["lab"]), (6, &true.into()), "{}", led_here.whole());
+    let elsewhere = tool.run(&[&user[..], &["--usbip", "192.0.2.7", "--json"]].concat());
+    assert_eq!((elsewhere.code, &elsewhere.last()["outcome"]), (6, &Value::from("not_done")));
+}
+
+#[test]
+fn the_embedded_lab_knows_only_its_own_phones() {
+    let drivers = TempDir::new().unwrap();
+    std::fs::write(drivers.path().join("broken.toml"), "no definition").unwrap();
+    let tool = Tool::new().with("TETHERCERT_DRIVERS", path(drivers.path()));
+    assert_eq!(tool.run(&["list"]).code, 2);
+    assert_eq!(tool.run(&["list", "--lab"]).code, 0);
+    assert_eq!(tool.run(&["list", "--lab", "--drivers", path(drivers.path())]).code, 2);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_lab_in_a_folder_whose_name_is_no_utf8_fails_and_does_not_wait() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let tool = Tool::new();
+    let folder = tool.home.path().join(std::ffi::OsStr::from_bytes(b"t\xff"));
+    std::fs::create_dir(&folder).unwrap();
+    let output = tool.command(&["lab", "--json", "--phones", "0"]).env("TMPDIR", &folder).output().unwrap();
+    let ran = Ran { stdout: String::from_utf8(output.stdout).unwrap(), stderr: String::new(), code: 1 };
+    assert_eq!((output.status.code(), &ran.last()["type"]), (Some(1), &"error".into()), "{}", ran.whole());
+}
