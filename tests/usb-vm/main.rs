@@ -2,6 +2,13 @@
 //!
 //! Each test begins with [`guest::here`], has the kernel's USB to itself, and leaves it as it was.
 
+mod board;
+mod desk;
 mod guest;
 mod machine;
+mod matrix;
 mod power_cut;
+#[path = "../cli/tool.rs"]
+mod tool;
+mod usbip_peers;
+mod usbipd;
