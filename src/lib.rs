@@ -11,6 +11,8 @@
 
 pub mod credential;
 pub mod device;
+#[cfg(all(feature = "gadget", target_os = "linux"))]
+pub mod gadget;
 pub mod lab;
 pub mod ledger;
 pub mod phone;
