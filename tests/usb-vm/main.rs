@@ -4,3 +4,4 @@
 
 mod guest;
 mod machine;
+mod power_cut;
