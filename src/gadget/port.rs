@@ -148,8 +148,13 @@ impl Port {
         let setup = |source| PortError::Setup { port: name.clone(), source };
         let gadget_name = format!("{NAME}{name}");
         for left in usb_gadget::registered().map_err(setup)? {
-            if left.name().to_str() == Some(&gadget_name) {
-                left.remove().map_err(setup)?;
+            if left.name().to_str() != Some(&gadget_name) {
+                continue;
+            }
+            // A program that ends takes its FunctionFS along, and with it the gadget off the port.
+            match left.udc().map_err(setup)? {
+                Some(_) => return Err(PortError::Busy(name)),
+                None => left.remove().map_err(setup)?,
             }
         }
         let (receiver, from_host) = EndpointDirection::host_to_device();

@@ -2,6 +2,12 @@
 //!
 //! Each test begins with [`guest::here`], has the kernel's USB to itself, and leaves it as it was.
 
+mod board;
+mod frames;
+mod gadget;
 mod guest;
 mod machine;
 mod power_cut;
+#[path = "../cli/tool.rs"]
+mod tool;
+mod world;
