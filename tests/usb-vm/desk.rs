@@ -1,12 +1,11 @@
 //! A technician's desk in the machine: the program, a pool of the lab, and one phone on a cable.
 
-use super::board::Board;
+use super::board::{Board, Maker, Options, PORTS};
 use super::guest;
 use super::tool::{Ran, Tool};
 use super::usbipd::Usbipd;
-use std::path::Path;
-use tethercert::lab::{Lab, LabOptions, Ready};
-use tokio::runtime::Runtime;
+use super::world::World;
+use tempfile::TempDir;
 
 /// How the program reaches the phone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,8 +14,8 @@ pub enum Way {
     Nusb,
     /// The kernel's bus, by libusb.
     Libusb,
-    /// A USB/IP server. A virtual phone has the lab's; a board's phone is exported by the kernel's usbip-host and Debian's usbipd,
-    /// as the kernel exports none that came in by vhci_hcd.
+    /// A USB/IP server. A virtual phone has the lab's; a board's phone is exported by the kernel's usbip-host and Debian's
+    /// usbipd, as the kernel exports none that came in by vhci_hcd.
     UsbIp,
 }
 
@@ -29,20 +28,26 @@ pub enum Kind {
     Gadget,
 }
 
-/// A desk with everything on it.
+/// A desk with everything on it. What is plugged in goes first.
 pub struct Desk {
-    tool: Tool,
     way: Way,
     phone: Phone,
-    ready: Ready,
-    lab: Lab,
-    runtime: Runtime,
+    world: World,
+    tool: Tool,
 }
 
 enum Phone {
     /// On port `1-1` of the lab, attached to the kernel or not.
     Virtual,
-    Gadget(Board, Option<Usbipd>),
+    Gadget(Gadget),
+}
+
+struct Gadget {
+    exported: Option<Usbipd>,
+    board: Option<Board>,
+    options: Options,
+    maker: Maker,
+    _place: TempDir,
 }
 
 const LAB_PORT: &str = "1-1";
@@ -51,29 +56,29 @@ impl Desk {
     /// With the phone plugged in, and there for the program to find.
     pub fn with(way: Way, kind: Kind) -> Self {
         guest::here();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let phones = u8::from(kind == Kind::Virtual);
-        let options = LabOptions { phones, fresh_keys: false, ..LabOptions::default() };
-        let mut lab = runtime.block_on(Lab::start(&options)).unwrap();
-        let tool = Tool::new();
-        let phone = match (kind, way) {
-            (Kind::Virtual, Way::UsbIp) => Phone::Virtual,
-            (Kind::Virtual, Way::Nusb | Way::Libusb) => {
-                runtime.block_on(lab.attach()).unwrap();
+        let mut world = World::with_phones(u8::from(kind == Kind::Virtual));
+        let phone = match kind {
+            Kind::Virtual => {
+                if way != Way::UsbIp {
+                    world.runtime.block_on(world.lab.attach()).unwrap();
+                }
                 Phone::Virtual
             }
-            (Kind::Gadget, way) => {
-                let board = Board::with_factory_key_of_a_lab(tool.home.path(), &lab.drivers());
-                let exported = (way == Way::UsbIp).then(|| Usbipd::exporting(&board.place()));
-                Phone::Gadget(board, exported)
+            Kind::Gadget => {
+                let place = TempDir::new().unwrap();
+                let (maker, options) = (Maker::in_folder(place.path()), Options::new(place.path(), 1));
+                maker.vouch_for(&options);
+                let mut gadget = Gadget { exported: None, board: None, options, maker, _place: place };
+                gadget.plug(way);
+                Phone::Gadget(gadget)
             }
         };
-        Self { tool, way, phone, ready: lab.ready(), lab, runtime }
+        Self { way, phone, world, tool: Tool::new() }
     }
 
     /// The lab whose pool it is, and whose phone where it is a virtual one.
-    pub fn lab(&self) -> &Lab {
-        &self.lab
+    pub fn world(&self) -> &World {
+        &self.world
     }
 
     /// Looks at the same phones by another way for a moment.
@@ -87,11 +92,8 @@ impl Desk {
     /// Pulls the cable, and waits until the kernel knows.
     pub fn unplug(&mut self) {
         match &mut self.phone {
-            Phone::Virtual => assert!(self.lab.exporter().pull(LAB_PORT)),
-            Phone::Gadget(board, exported) => {
-                drop(exported.take());
-                board.stop();
-            }
+            Phone::Virtual => assert!(self.world.lab.exporter().pull(LAB_PORT)),
+            Phone::Gadget(gadget) => gadget.unplug(),
         }
         guest::wait_for("the kernel to see the cable pulled", || guest::plugged().is_empty().then_some(()));
     }
@@ -100,62 +102,79 @@ impl Desk {
     pub fn plug(&mut self) {
         match &mut self.phone {
             Phone::Virtual => {
-                assert!(self.lab.exporter().replug(LAB_PORT));
+                assert!(self.world.lab.exporter().replug(LAB_PORT));
                 if self.way != Way::UsbIp {
                     guest::wait_for("the kernel to see the cable put in", || guest::plugged().pop());
                 }
             }
-            Phone::Gadget(board, exported) => {
-                board.start();
-                *exported = (self.way == Way::UsbIp).then(|| Usbipd::exporting(&board.place()));
-            }
+            Phone::Gadget(gadget) => gadget.plug(self.way),
         }
     }
 
-    /// The program's options for this way to its phones.
-    pub fn to_phones(&self) -> Vec<String> {
-        let drivers = ["--drivers".to_owned(), text(&self.ready.drivers)];
-        let way = match (self.way, &self.phone) {
-            (Way::Nusb, _) => vec![],
-            (Way::Libusb, _) => vec!["--usb-backend".to_owned(), "libusb".to_owned()],
-            (Way::UsbIp, Phone::Virtual) => vec!["--usbip".to_owned(), self.ready.usbip.clone()],
-            (Way::UsbIp, Phone::Gadget(_, exported)) => {
-                vec!["--usbip".to_owned(), exported.as_ref().expect("the phone is exported").address()]
-            }
-        };
-        [&drivers[..], &way].concat()
-    }
-
-    /// Runs the program with `--json` and the options for this way to its phones.
+    /// Runs the program with `--json`, the definitions of the phones, and the options of this way to them.
     pub fn run(&self, command: &[&str]) -> Ran {
-        let options = self.to_phones();
-        let options = options.iter().map(String::as_str).chain(["--json"]);
-        self.tool.run(&command.iter().copied().chain(options).collect::<Vec<_>>())
+        let mut command = command.to_vec();
+        let server = match &self.phone {
+            Phone::Virtual => self.world.ready.usbip.clone(),
+            Phone::Gadget(gadget) => gadget.exported.as_ref().map(Usbipd::address).unwrap_or_default(),
+        };
+        match self.way {
+            Way::Nusb => {}
+            Way::Libusb => command.extend(["--usb-backend", "libusb"]),
+            Way::UsbIp => command.extend(["--usbip", &server]),
+        }
+        self.tool.run(&command)
     }
 
-    /// Provisions the phone that is there for alice.
+    /// What is plugged in.
+    pub fn list(&self) -> Ran {
+        self.run(&["list", "--json", "--drivers", self.drivers()])
+    }
+
+    /// What the phone says.
+    pub fn info(&self) -> Ran {
+        self.run(&["info", "--json", "--drivers", self.drivers()])
+    }
+
+    /// Provisions the phone for alice.
     pub fn provision(&self, more: &[&str]) -> Ran {
-        let alice = &self.ready.users[0];
-        let (password, anchor) = (text(&alice.password_file), text(&self.ready.trust_anchor));
-        let command = ["provision", "--yes", "--user", alice.user.as_str(), "--login", &alice.login];
-        let pool =
-            ["--certprov-url", &self.ready.certprov_url, "--trust-anchor", &anchor, "--password-file", &password];
-        self.run(&[&command[..], &pool, more].concat())
+        let password = self.world.password();
+        self.run(&self.world.provision(self.drivers(), &[&password[..], more].concat()))
     }
 
     /// Has the phone prove what it holds, and judges the pool through its eyes.
     pub fn verify(&self) -> Ran {
-        let anchor = text(&self.ready.trust_anchor);
-        self.run(&["verify", "--certprov-url", &self.ready.certprov_url, "--trust-anchor", &anchor])
+        self.run(&[&["verify", "--json"][..], &self.world.wires(self.drivers())].concat())
+    }
+
+    fn drivers(&self) -> &str {
+        match &self.phone {
+            Phone::Virtual => self.world.ready.drivers.to_str().unwrap(),
+            Phone::Gadget(gadget) => gadget.maker.drivers(),
+        }
     }
 }
 
 impl Drop for Desk {
     fn drop(&mut self) {
-        self.runtime.block_on(self.lab.detach());
+        match &mut self.phone {
+            Phone::Virtual => self.world.runtime.block_on(self.world.lab.detach()),
+            Phone::Gadget(gadget) => gadget.unplug(),
+        }
     }
 }
 
-fn text(path: &Path) -> String {
-    path.to_str().unwrap().to_owned()
+impl Gadget {
+    fn plug(&mut self, way: Way) {
+        let board = Board::start(&self.options, PORTS[0]);
+        self.exported = (way == Way::UsbIp).then(|| Usbipd::exporting(&board.slot()));
+        self.board = Some(board);
+    }
+
+    fn unplug(&mut self) {
+        drop(self.exported.take());
+        if let Some(board) = self.board.take() {
+            board.stop();
+        }
+    }
 }

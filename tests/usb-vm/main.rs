@@ -4,6 +4,8 @@
 
 mod board;
 mod desk;
+mod frames;
+mod gadget;
 mod guest;
 mod machine;
 mod matrix;
@@ -12,3 +14,4 @@ mod power_cut;
 mod tool;
 mod usbip_peers;
 mod usbipd;
+mod world;

@@ -6,7 +6,7 @@ use serde_json::Value;
 /// From a phone without an identity to one that has proved its own, and the proof asked for again.
 fn provisions_and_proves(way: Way, kind: Kind) {
     let desk = Desk::with(way, kind);
-    let list = desk.run(&["list"]);
+    let list = desk.list();
     let devices: Vec<Value> = list.lines().into_iter().filter(|line| line["type"] == "device").collect();
     assert_eq!(devices.len(), 1, "{}", list.whole());
     let done = desk.provision(&[]);
@@ -22,7 +22,7 @@ fn is_the_same_after_a_replug(way: Way, kind: Kind) {
     let first = desk.provision(&[]);
     assert_eq!(first.code, 0, "{}", first.whole());
     desk.unplug();
-    let nobody = desk.run(&["info"]);
+    let nobody = desk.info();
     assert_eq!(nobody.code, 3, "{}", nobody.whole());
     desk.plug();
     let again = desk.provision(&[]);
