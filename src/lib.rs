@@ -9,6 +9,10 @@
 //! Arrows point one way: `cli` uses `provision`; `provision` uses the [`phone::Driver`] and [`service::Enrolment`]
 //! traits; `phone` uses `usb`; `service` uses `tls`. The lab implements none of these traits: it is a peer on a wire.
 
+// Tests that run on a kernel too name the library from outside.
+#[cfg(test)]
+extern crate self as tethercert;
+
 pub mod credential;
 pub mod lab;
 pub mod ledger;
