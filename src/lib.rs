@@ -10,6 +10,10 @@
 //! traits; `phone` uses `usb`; `service` uses `tls`. The lab implements none of these traits: it is a peer on a wire. Its
 //! phones and the reference phone (`gadget`, a feature) are [`device`], the phone's side of the cable.
 
+// Tests that run on a kernel too name the library from outside.
+#[cfg(test)]
+extern crate self as tethercert;
+
 pub mod credential;
 pub mod device;
 #[cfg(all(feature = "gadget", target_os = "linux"))]
