@@ -10,6 +10,7 @@ use serde::Serialize;
 use std::str::FromStr;
 use std::time::Duration;
 use tethercert::lab::faults::{Fault, FaultError, Listed};
+use tethercert::lab::usbip::may_attach;
 use tethercert::lab::{Lab, LabOptions, Ready};
 
 /// Start virtual phones and Web Services on loopback, until Ctrl-C
@@ -59,6 +60,10 @@ pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
         list(screen);
         return Ok(Exit::Done);
     };
+    if args.attach {
+        // Before keys are made for nothing.
+        may_attach()?;
+    }
     let mut signals = Signals::new()?;
     screen.mark_lab();
     let options = LabOptions {

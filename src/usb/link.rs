@@ -16,7 +16,7 @@ const DESCRIPTOR: Duration = Duration::from_secs(5);
 /// An open device with one claimed interface. Dropping it gives the device back at once.
 ///
 /// Every transfer has a deadline. A transfer that misses it is withdrawn and ends as [`UsbError::TimedOut`]; a USB/IP
-/// server that does not even answer the withdrawal has the same time again, at most a second, before the link ends as
+/// server that does not even answer the withdrawal has the same time again, a quarter to one second, before the link ends as
 /// [`UsbError::Silent`]. A transfer whose future is dropped is withdrawn too. What a withdrawn read has brought all the
 /// same is for the next read on its endpoint; what a withdrawn write has carried nobody can say. After
 /// [`UsbError::Stalled`] on an endpoint, [`clear_halt`](Self::clear_halt) makes it usable again.

@@ -97,3 +97,34 @@ fn the_lab_in_a_folder_whose_name_is_no_utf8_fails_and_does_not_wait() {
     let ran = Ran { stdout: String::from_utf8(output.stdout).unwrap(), stderr: String::new(), code: 1 };
     assert_eq!((output.status.code(), &ran.last()["type"]), (Some(1), &"error".into()), "{}", ran.whole());
 }
+
+#[test]
+fn every_device_of_a_list_is_explained() {
+    let tool = Tool::new();
+    let ran = tool.run(&["list", "--lab", "--explain", "--json"]);
+    let lines = ran.lines();
+    assert_eq!((ran.code, lines.len()), (0, 1), "{}", ran.whole());
+    assert_eq!((&lines[0]["type"], &lines[0]["verdict"]), (&"explained".into(), &"phone".into()));
+    let why = "the rules of acme-desk-2-lab.toml ask for USB id 1209:0001 and interface ff/54/01";
+    assert_eq!(lines[0]["why"], why);
+    let people = tool.run(&["list", "--lab", "--explain"]);
+    assert!(people.stdout.contains("Acme Desk 2 (LAB)") && people.stdout.contains("1 phone"), "{}", people.stdout);
+    assert_eq!(tool.run(&["list", "--lab", "--explain", "--watch"]).code, 2);
+}
+
+#[test]
+fn a_way_to_the_usb_that_is_not_there_is_refused_by_its_name() {
+    let tool = Tool::new();
+    assert_eq!(tool.run(&["list", "--usb-backend", "winusb"]).code, 2);
+    assert_eq!(tool.run(&["list", "--usb-backend", "system", "--usbip", "192.0.2.7"]).code, 2);
+    assert_eq!(tool.run(&["list", "--lab", "--usb-backend", "system"]).code, 6);
+    let of_environment = Tool::new().with("TETHERCERT_USB_BACKEND", "winusb").run(&["list", "--json"]);
+    assert_eq!(of_environment.code, 2, "{}", of_environment.whole());
+    #[cfg(not(feature = "libusb"))]
+    {
+        let ran = tool.run(&["list", "--usb-backend", "libusb", "--json"]);
+        assert_eq!((ran.code, &ran.last()["type"]), (2, &"error".into()), "{}", ran.whole());
+        assert_eq!(ran.last()["message"], "this build of tethercert has no libusb");
+        assert!(ran.last()["next_step"].as_str().unwrap().contains("--features libusb"), "{}", ran.whole());
+    }
+}

@@ -1,7 +1,8 @@
 //! Figures of one run, both libraries in it: `tests/usb-vm/run --bench`. Emulated time is no real time; ratios say something.
 
 use super::guest;
-use super::promises::{self, Bench, SOON};
+use super::libraries::attached;
+use super::promises::{self, SOON};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,8 +29,7 @@ fn nusb_against_libusb() {
     for speed in [Speed::High, Speed::Super] {
         let mut rounds: [Vec<Figures>; 2] = Default::default();
         promises::keep(|| async {
-            let usb = Usb::by(UsbLibrary::System).unwrap();
-            let bench = Bench::on_the_kernel(usb, speed, Echo::at(speed, promises::SERIAL)).await;
+            let bench = attached(UsbLibrary::System, speed, Echo::at(speed, promises::SERIAL)).await;
             let device = bench.device().await;
             for _ in 0..ROUNDS {
                 for (library, rounds) in UsbLibrary::ALL.into_iter().zip(&mut rounds) {

@@ -138,8 +138,13 @@ impl Desk {
 
     /// Provisions the phone for alice.
     pub fn provision(&self, more: &[&str]) -> Ran {
+        self.provision_knowing(self.drivers(), more)
+    }
+
+    /// The same with the definitions of another folder.
+    pub fn provision_knowing(&self, drivers: &str, more: &[&str]) -> Ran {
         let password = self.world.password();
-        self.run(&self.world.provision(self.drivers(), &[&password[..], more].concat()))
+        self.run(&self.world.provision(drivers, &[&password[..], more].concat()))
     }
 
     /// Has the phone prove what it holds, and judges the pool through its eyes.
@@ -147,7 +152,8 @@ impl Desk {
         self.run(&[&["verify", "--json"][..], &self.world.wires(self.drivers())].concat())
     }
 
-    fn drivers(&self) -> &str {
+    /// The folder with the definitions of the phones.
+    pub fn drivers(&self) -> &str {
         match &self.phone {
             Phone::Virtual => self.world.ready.drivers.to_str().unwrap(),
             Phone::Gadget(gadget) => gadget.maker.drivers(),

@@ -6,13 +6,21 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
-use tethercert::lab::usbip::Speed;
 use tethercert::lab::usbip::echo::{Echo, KEYBOARD, KEYS_IN};
+use tethercert::lab::usbip::{Exporter, Speed};
 use tethercert::usb::{Usb, UsbError, UsbLibrary};
 
 async fn bench(library: UsbLibrary, speed: Speed) -> Bench {
+    attached(library, speed, Echo::at(speed, promises::SERIAL)).await
+}
+
+/// With a device on the kernel's bus.
+pub async fn attached(library: UsbLibrary, speed: Speed, echo: Echo) -> Bench {
     guest::here();
-    Bench::on_the_kernel(Usb::by(library).unwrap(), speed, Echo::at(speed, promises::SERIAL)).await
+    let (exporter, usb) = (Exporter::start().await.unwrap(), Usb::by(library).unwrap());
+    let mut bench = Bench::with(exporter, usb, speed, echo).await;
+    bench.attachment = Some(bench.exporter.attach(promises::PORT).unwrap());
+    bench
 }
 
 mod nusb {
@@ -74,7 +82,7 @@ fn keyboard(library: UsbLibrary) {
     assert!(loaded.success());
     promises::keep(|| async {
         let echo = Echo::new(promises::SERIAL).with_keyboard();
-        let bench = Bench::on_the_kernel(Usb::by(library).unwrap(), Speed::High, echo).await;
+        let bench = attached(library, Speed::High, echo).await;
         let device = bench.device().await;
         let driver = || driver(&format!("{}:1.{KEYBOARD}", device.slot));
         guest::wait_for("the kernel to take the keyboard for one", || driver().filter(|it| it == "usbhid"));

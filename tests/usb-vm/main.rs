@@ -2,14 +2,18 @@
 //!
 //! Each test begins with [`guest::here`], has the kernel's USB to itself, and leaves it as it was.
 
+mod attaching;
+mod benchmark;
 mod board;
 mod desk;
 mod frames;
 mod gadget;
 mod guest;
+mod libraries;
 mod machine;
 mod matrix;
 mod power_cut;
+mod promises;
 #[path = "../cli/tool.rs"]
 mod tool;
 mod usbip_peers;

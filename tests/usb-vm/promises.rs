@@ -17,7 +17,7 @@ pub const SOON: Duration = Duration::from_secs(20);
 const BRIEF: Duration = Duration::from_millis(60);
 /// How long a kernel may take for what it does on its own, on a busy host.
 const PATIENCE: Duration = Duration::from_secs(60);
-const PORT: &str = "1-1";
+pub const PORT: &str = "1-1";
 pub const SERIAL: &str = "4711";
 
 /// An echo device at the end of a way.
@@ -25,27 +25,13 @@ pub struct Bench {
     pub exporter: Exporter,
     pub usb: Usb,
     /// Where the way leads over the kernel.
-    attachment: Option<Attachment>,
+    pub attachment: Option<Attachment>,
     packet: usize,
 }
 
 impl Bench {
-    /// Over USB/IP, in user space.
-    pub async fn over_usbip(speed: Speed) -> Self {
-        let exporter = Exporter::start().await.unwrap();
-        let usb = Usb::usbip(exporter.address().into());
-        Self::with(exporter, usb, speed, Echo::at(speed, SERIAL)).await
-    }
-
-    /// On this computer's own bus.
-    pub async fn on_the_kernel(usb: Usb, speed: Speed, echo: Echo) -> Self {
-        let exporter = Exporter::start().await.unwrap();
-        let mut bench = Self::with(exporter, usb, speed, echo).await;
-        bench.attachment = Some(bench.exporter.attach(PORT).unwrap());
-        bench
-    }
-
-    async fn with(exporter: Exporter, usb: Usb, speed: Speed, echo: Echo) -> Self {
+    /// With this device plugged in, for whatever way leads to it.
+    pub async fn with(exporter: Exporter, usb: Usb, speed: Speed, echo: Echo) -> Self {
         exporter.plug(PORT, Box::new(echo));
         let packet = match speed {
             Speed::Low | Speed::Full => 64,

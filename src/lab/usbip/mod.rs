@@ -35,7 +35,7 @@ pub use self::attachment::Attachment;
 pub use self::bus::Bus;
 pub use self::device::{Descriptors, Device, Setup, Speed, Stall};
 use self::port::{Fault, Imported, Port};
-pub use self::vhci::{AttachError, Module};
+pub use self::vhci::{AttachError, Module, may_attach};
 use self::wire::Refusal;
 
 /// A USB/IP server with virtual devices. Dropping it ends all connections, as if every cable were pulled.

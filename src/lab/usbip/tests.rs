@@ -6,30 +6,32 @@ use std::time::Duration;
 use super::Speed;
 use super::echo::*;
 use super::{Cut, Exporter, Side};
-use crate::usb::{
-    Attached, Change, ControlIn, ControlKind, ControlOut, Doing, Link, Missing, Recipient, Slot, Usb, UsbError,
-};
+use crate::usb::{Attached, Change, ControlIn, ControlKind, ControlOut, Link, Missing, Recipient, Slot, Usb, UsbError};
 
 #[path = "../../../tests/usb-vm/promises.rs"]
 mod promises;
 
+async fn over_usbip(speed: Speed) -> promises::Bench {
+    let exporter = Exporter::start().await.unwrap();
+    let usb = Usb::usbip(exporter.address().into());
+    promises::Bench::with(exporter, usb, speed, Echo::at(speed, promises::SERIAL)).await
+}
+
 /// What every way to a device promises.
 mod high_speed {
-    use super::{Speed, promises};
+    use super::{Speed, over_usbip, promises};
 
-    promises::promises!(promises::Bench::over_usbip(Speed::High));
+    promises::promises!(over_usbip(Speed::High));
 }
 
 mod super_speed {
-    use super::{Speed, promises};
+    use super::{Speed, over_usbip, promises};
 
-    promises::promises!(promises::Bench::over_usbip(Speed::Super));
+    promises::promises!(over_usbip(Speed::Super));
 }
 
 /// A deadline that no test waits for.
 const SOON: Duration = Duration::from_secs(5);
-/// A deadline that is meant to pass.
-const BRIEF: Duration = Duration::from_millis(10);
 
 pub(super) async fn bench(serials: &[&str]) -> (Exporter, Usb) {
     let exporter = Exporter::start().await.unwrap();

@@ -142,6 +142,19 @@ impl AttachError {
     }
 }
 
+/// Whether this computer's kernel takes virtual devices of this user.
+///
+/// # Errors
+///
+/// [`AttachError`] names what is missing.
+pub fn may_attach() -> Result<(), AttachError> {
+    let path = Vhci::find()?.controller.join("attach");
+    match std::fs::OpenOptions::new().write(true).open(&path) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(refused(path, source)),
+    }
+}
+
 /// The controllers of a kernel that has the module loaded.
 #[derive(Debug, Clone)]
 pub(super) struct Vhci {

@@ -18,8 +18,9 @@ use super::super::transfer::{UNDER_WAY, end_of};
 use super::exchange::{Event, Exchange, Request};
 use super::wire::{HEADER, Violation};
 
-/// How long after its deadline a transfer's withdrawal may stay unanswered, at most; never longer than the deadline.
-const GRACE: Duration = Duration::from_secs(1);
+/// How long after its deadline a transfer's withdrawal may stay unanswered: as long as the deadline was, within these. A
+/// shorter one would take a busy computer for a silent server.
+const GRACE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
 
 // Linux numbers its errors, and USB/IP takes them over.
 const NO_ENTRY: i32 = -2;
@@ -201,7 +202,7 @@ impl Connection {
         if self.ended {
             return outcome;
         }
-        match self.settle_until(end_of(deadline.min(GRACE))).await {
+        match self.settle_until(end_of(grace(deadline))).await {
             Some(Err(end)) if outcome.is_err() => Err(self.ended_by(end, during)),
             Some(_) => outcome,
             None => Err(self.silent(during, deadline)),
@@ -244,7 +245,7 @@ impl Connection {
             Err(_) => {
                 // It may complete while it is withdrawn: then it is taken.
                 flight.withdraw();
-                timeout_at(until + deadline.min(GRACE), flight.landing()).await.ok()
+                timeout_at(until + grace(deadline), flight.landing()).await.ok()
             }
         }
     }
@@ -290,6 +291,10 @@ impl Connection {
             End::Broken(source) => UsbError::Protocol { at, during, source },
         }
     }
+}
+
+fn grace(deadline: Duration) -> Duration {
+    deadline.clamp(GRACE.0, GRACE.1)
 }
 
 /// A transfer that has been submitted: withdrawn when it is dropped before it has landed.
