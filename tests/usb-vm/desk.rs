@@ -43,8 +43,9 @@ enum Phone {
 }
 
 struct Gadget {
-    exported: Option<Usbipd>,
-    board: Option<Board>,
+    server: Option<Usbipd>,
+    /// With its place on the kernel's bus: exported it has no configuration to be known by.
+    board: Option<(Board, String)>,
     options: Options,
     maker: Maker,
     _place: TempDir,
@@ -68,8 +69,9 @@ impl Desk {
                 let place = TempDir::new().unwrap();
                 let (maker, options) = (Maker::in_folder(place.path()), Options::new(place.path(), 1));
                 maker.vouch_for(&options);
-                let mut gadget = Gadget { exported: None, board: None, options, maker, _place: place };
-                gadget.plug(way);
+                let server = (way == Way::UsbIp).then(Usbipd::start);
+                let mut gadget = Gadget { server, board: None, options, maker, _place: place };
+                gadget.plug();
                 Phone::Gadget(gadget)
             }
         };
@@ -107,7 +109,7 @@ impl Desk {
                     guest::wait_for("the kernel to see the cable put in", || guest::plugged().pop());
                 }
             }
-            Phone::Gadget(gadget) => gadget.plug(self.way),
+            Phone::Gadget(gadget) => gadget.plug(),
         }
     }
 
@@ -116,7 +118,7 @@ impl Desk {
         let mut command = command.to_vec();
         let server = match &self.phone {
             Phone::Virtual => self.world.ready.usbip.clone(),
-            Phone::Gadget(gadget) => gadget.exported.as_ref().map(Usbipd::address).unwrap_or_default(),
+            Phone::Gadget(gadget) => gadget.server.as_ref().map(Usbipd::address).unwrap_or_default(),
         };
         match self.way {
             Way::Nusb => {}
@@ -171,15 +173,22 @@ impl Drop for Desk {
 }
 
 impl Gadget {
-    fn plug(&mut self, way: Way) {
+    fn plug(&mut self) {
         let board = Board::start(&self.options, PORTS[0]);
-        self.exported = (way == Way::UsbIp).then(|| Usbipd::exporting(&board.slot()));
-        self.board = Some(board);
+        let place = board.slot();
+        if let Some(server) = &self.server {
+            server.export(&place);
+        }
+        self.board = Some((board, place));
     }
 
     fn unplug(&mut self) {
-        drop(self.exported.take());
-        if let Some(board) = self.board.take() {
+        let Some((board, place)) = self.board.take() else { return };
+        if let Some(server) = &self.server {
+            server.withdraw(&place);
+        }
+        // A second panic would end the other tests too.
+        if !std::thread::panicking() {
             board.stop();
         }
     }

@@ -4,22 +4,30 @@ use super::guest;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command};
 
-/// Debian's USB/IP server, exporting one device of this kernel.
+/// Debian's USB/IP server.
 pub struct Usbipd {
     port: u16,
-    bus_id: String,
     server: Child,
 }
 
 impl Usbipd {
-    /// Takes the device at this place of the kernel's bus from its drivers, and exports it.
-    pub fn exporting(bus_id: &str) -> Self {
+    /// With nothing to export yet.
+    pub fn start() -> Self {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let server = Command::new("/usr/sbin/usbipd").args(["-4", &format!("-t{port}")]).spawn().unwrap();
-        let this = Self { port, bus_id: bus_id.to_owned(), server };
-        usbip(&["bind", "-b", bus_id]);
+        let this = Self { port, server };
         guest::wait_for("usbipd", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok());
         this
+    }
+
+    /// Takes the device at this place of the kernel's bus from its drivers, and exports it.
+    pub fn export(&self, bus_id: &str) {
+        usbip(&["bind", "-b", bus_id]);
+    }
+
+    /// Gives it back: else whatever comes to this place next would be exported too.
+    pub fn withdraw(&self, bus_id: &str) {
+        let _ = Command::new("/usr/sbin/usbip").args(["unbind", "-b", bus_id]).output();
     }
 
     /// For `--usbip`.
@@ -30,7 +38,6 @@ impl Usbipd {
 
 impl Drop for Usbipd {
     fn drop(&mut self) {
-        let _ = Command::new("/usr/sbin/usbip").args(["unbind", "-b", &self.bus_id]).output();
         let _ = self.server.kill();
         let _ = self.server.wait();
     }
