@@ -57,8 +57,8 @@ Environment: TETHERCERT_POOL, TETHERCERT_CERTPROV_URL, TETHERCERT_REGISTRAR,
 TETHERCERT_TRUST_ANCHOR, TETHERCERT_TLS, TETHERCERT_PROXY, TETHERCERT_DRIVERS,
 TETHERCERT_LEDGER, TETHERCERT_USBIP and TETHERCERT_USB_BACKEND stand for their options.
 An option is stronger, and all of them are stronger than a pool's file: --explain tells
-where each value is from. TETHERCERT_CONFIG is the folder of pools and drivers; TETHERCERT_LOG=debug shows
-what happens underneath; NO_COLOR is honoured.";
+where each value is from. TETHERCERT_CONFIG is the folder of pools and drivers;
+TETHERCERT_LOG=debug shows what happens underneath; NO_COLOR is honoured.";
 
 #[derive(Subcommand, Debug)]
 enum Command {
