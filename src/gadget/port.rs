@@ -117,14 +117,13 @@ fn choose(wanted: Option<&str>) -> Result<(Udc, String), PortError> {
         (udc, name)
     };
     let mut there: Vec<_> = usb_gadget::udcs().unwrap_or_default().into_iter().map(named).collect();
-    let names = || ports();
     match wanted {
         _ if there.is_empty() => Err(PortError::None),
         Some(wanted) => match there.into_iter().find(|(_, name)| name == wanted) {
             Some(found) => Ok(found),
-            None => Err(PortError::Unknown { wanted: wanted.to_owned(), there: names() }),
+            None => Err(PortError::Unknown { wanted: wanted.to_owned(), there: ports() }),
         },
-        None if there.len() > 1 => Err(PortError::Several(names())),
+        None if there.len() > 1 => Err(PortError::Several(ports())),
         None => there.pop().ok_or(PortError::None),
     }
 }
@@ -247,11 +246,11 @@ impl Line {
         self.socket.lock().expect("no holder of the socket panics")
     }
 
-    /// Drops what of before lies in either pipe, in an order that lets nothing slip into the new epoch.
-    async fn begin_epoch(&mut self, epoch: u16, hardware: Hardware) {
-        self.from_host.stop(hardware).await;
+    /// Drops what of before lies in either pipe, in an order that lets nothing slip into the new epoch; whether that is done.
+    async fn begin_epoch(&mut self, epoch: u16, hardware: Hardware) -> bool {
+        let stopped = self.from_host.stop(hardware).await;
         self.socket().begin_epoch(epoch);
-        self.to_host.flush(hardware).await;
+        self.to_host.flush(hardware).await && stopped
     }
 }
 
@@ -306,8 +305,13 @@ async fn write_request(request: CtrlReceiver<'_>, line: &mut Line) {
     if (asked.request_type, asked.request) != (0x41, REQUEST_RESET) || asked.value == 0 || asked.length != 0 {
         return;
     }
-    line.begin_epoch(asked.value, Hardware::Holds).await;
+    let emptied = line.begin_epoch(asked.value, Hardware::Holds).await;
     line.from_host.go();
+    // Acknowledged, it would be a promise that is not kept: the host would lose its first frame.
+    if !emptied {
+        tracing::warn!("the endpoints are not empty in time: reset refused");
+        return;
+    }
     // This is the status stage: the host goes on when all of before is gone.
     if let Err(error) = block_in_place(|| request.recv_all()) {
         tracing::debug!(%error, "reset not acknowledged");

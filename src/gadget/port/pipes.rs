@@ -48,12 +48,11 @@ impl OutPipe {
         Self { commands, task: tokio::spawn(receive(endpoint, socket, queue)) }
     }
 
-    /// Receives no more until [`OutPipe::go`]; returns when nothing of before can arrive.
-    pub(super) async fn stop(&mut self, hardware: Hardware) {
+    /// Receives no more until [`OutPipe::go`]; true when nothing of before can arrive.
+    pub(super) async fn stop(&mut self, hardware: Hardware) -> bool {
         let (done, is_done) = oneshot::channel();
-        if self.commands.send(Receive::Stop(hardware, done)).is_ok() {
-            let _ = timeout(PATIENCE, is_done).await;
-        }
+        self.commands.send(Receive::Stop(hardware, done)).is_ok()
+            && matches!(timeout(PATIENCE, is_done).await, Ok(Ok(())))
     }
 
     pub(super) fn go(&self) {
@@ -151,12 +150,11 @@ impl InPipe {
         UsbCable(self.commands.downgrade())
     }
 
-    /// Drops what waits to be sent; returns when nothing of it can still go.
-    pub(super) async fn flush(&mut self, hardware: Hardware) {
+    /// Drops what waits to be sent; true when nothing of it can still go.
+    pub(super) async fn flush(&mut self, hardware: Hardware) -> bool {
         let (done, is_done) = oneshot::channel();
-        if self.commands.send(Send::Flush(hardware, done)).is_ok() {
-            let _ = timeout(PATIENCE, is_done).await;
-        }
+        self.commands.send(Send::Flush(hardware, done)).is_ok()
+            && matches!(timeout(PATIENCE, is_done).await, Ok(Ok(())))
     }
 
     /// Gives the endpoint back.
