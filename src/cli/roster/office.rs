@@ -132,13 +132,13 @@ impl Counter {
     }
 
     /// Nothing more is done with the phone at this port.
-    fn is_through(&mut self, slot: &Slot) {
+    fn through_at(&mut self, slot: &Slot) {
         self.at_work.remove(slot);
         self.through.insert(slot.clone());
     }
 
     /// Nothing is at this port, or nothing that counts.
-    fn is_gone(&mut self, slot: &Slot) {
+    fn gone_from(&mut self, slot: &Slot) {
         self.at_work.remove(slot);
         self.through.remove(slot);
     }
@@ -224,7 +224,7 @@ impl RosterOffice {
         self.say(Tone::Bad, slot, message);
         self.say(Tone::Plain, slot, &format!("next: {next}"));
         self.lines.rests(&slot.port(), message);
-        self.count(|counter| counter.is_through(slot));
+        self.count(|counter| counter.through_at(slot));
     }
 }
 
@@ -262,11 +262,11 @@ impl Office for RosterOffice {
         let (place, port) = (self.row(row), slot.port());
         let ending = ending(&outcome);
         self.count(|counter| {
-            counter.is_gone(slot);
+            counter.gone_from(slot);
             match ending {
                 Ending::Done { .. } | Ending::Planned => {
                     counter.done += 1;
-                    counter.is_through(slot);
+                    counter.through_at(slot);
                 }
                 Ending::NotDone(_) | Ending::Unknown => {
                     counter.failed.insert(row, slot.clone());
@@ -344,7 +344,7 @@ impl Office for RosterOffice {
             }
             StationEvent::Has { slot, row } => {
                 self.screen.json("has", &self.port_line(&slot, Some(row)));
-                self.count(|counter| counter.is_through(&slot));
+                self.count(|counter| counter.through_at(&slot));
                 let place = self.row(row);
                 let text = dotted(&[format!("done already  {}", place.user), place.name(), self.unplug(&slot)]);
                 self.say(Tone::Good, &slot, &text);
@@ -356,13 +356,13 @@ impl Office for RosterOffice {
             }
             StationEvent::NotBegun { slot, row } => {
                 self.screen.json("not_begun", &self.port_line(&slot, Some(row)));
-                self.count(|counter| counter.is_gone(&slot));
+                self.count(|counter| counter.gone_from(&slot));
                 self.lines.rests(&slot.port(), "not begun");
             }
             StationEvent::Left { slot } => {
                 self.screen.json("left", &self.port_line(&slot, None));
                 self.lines.clear(&slot.port());
-                self.count(|counter| counter.is_gone(&slot));
+                self.count(|counter| counter.gone_from(&slot));
             }
             StationEvent::Trouble(error) => self.screen.error(&error.into()),
         }
@@ -390,9 +390,9 @@ mod tests {
         assert_eq!(counter.text(), "1 of 4 done");
         let slot = |port: &str| port.parse::<Slot>().unwrap();
         counter.at_work.insert(slot("1-3"));
-        counter.is_through(&slot("1-2"));
+        counter.through_at(&slot("1-2"));
         assert_eq!(counter.text(), "1 of 4 done · 1 at work · unplug 1-2, plug the next phone in");
-        counter.is_gone(&slot("1-3"));
+        counter.gone_from(&slot("1-3"));
         counter.failed.insert(2, slot("1-3"));
         counter.done = 3;
         assert_eq!(counter.text(), "3 of 4 done · 1 not done: plug 1-3 in anew to try again");

@@ -263,7 +263,19 @@ mod tests {
             ,1.2E+11,1-4,erin@contoso.example,,\n\
             ,4711\n";
         let told = told(text);
-        insta::assert_snapshot!(told.join("\n"), @"");
+        insta::assert_snapshot!(told.join("\n"), @"
+        error line 1, column 5 (PIN): it looks like a secret, and a roster has none: it is copied and mailed. Take the column out, change what was in it where others may have seen it, and give the secrets with --secrets
+        error line 1, column 6 (city): there is no such column: there are mac, serial, port, user, login, phone_number, label
+        error line 3, column 1 (mac): a MAC address is 12 hexadecimal digits, like 00:04:f2:aa:bb:cc
+        error line 3, column 4 (user): `bob` is not a SIP address: write it like alice@contoso.example
+        error line 4: none of mac, serial and port is given: which phone is meant
+        error line 5, column 1 (mac): line 2 has this MAC address too
+        error line 5, column 3 (port): `1_4` is not a USB port: write it like 1-4.2, or 192.0.2.7:3240/1-4.2 for a USB/IP host
+        error line 6, column 4 (user): the user is missing: whom the phone is for
+        error line 7, column 2 (serial): the spreadsheet has rounded this number: make the column text and type it again
+        error line 7, column 3 (port): line 6 has this port too: for phones that follow each other there, leave the port out and give mac or serial
+        error line 8: it has 2 cells and the first line 6
+        ");
         assert!(!told.join("\n").contains("071257"));
         assert!(Draft::of("r", text.as_bytes()).unwrap().approved().is_none());
     }

@@ -70,12 +70,17 @@ pub(super) fn sheet(bytes: &[u8]) -> Result<Sheet, NoText> {
         let first = (begins + ends).min(text.len());
         line += text.as_bytes()[counted..first].iter().filter(|byte| **byte == b'\n').count() as u64;
         counted = first;
-        let cells: Vec<String> = record.iter().map(|cell| cell.trim().to_owned()).collect();
+        let cells: Vec<String> = record.iter().map(|cell| cell.trim_matches(is_blank).to_owned()).collect();
         if cells.iter().any(|cell| !cell.is_empty()) {
             lines.push((line, cells));
         }
     }
     Ok(Sheet { lines })
+}
+
+/// A blank around a cell. A line's end in one is no blank: a quote is not closed.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace() && !matches!(c, '\r' | '\n')
 }
 
 /// What the first line is parted by.
