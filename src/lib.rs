@@ -4,10 +4,10 @@
 //! the phone into a PC: tethercert finds it ([`usb`], [`phone`]), enrols its user with the Web Services ([`service`]),
 //! installs the certificate together with the server trust that the phone lacks ([`credential`]), has the phone prove
 //! that it holds the key, and writes down what was intended, claimed and observed ([`ledger`]). The story of one phone is
-//! [`provision`]; [`lab`] is the other end of every wire, so that all of it can be seen without a phone or a pool.
+//! [`provision`], that of many phones and a roster [`station`]; [`lab`] is the other end of every wire, so that all of it can be seen without a phone or a pool.
 //!
-//! Arrows point one way: `cli` uses `provision`; `provision` uses the [`phone::Driver`] and [`service::Enrolment`]
-//! traits; `phone` uses `usb`; `service` uses `tls`. The lab implements none of these traits: it is a peer on a wire. Its
+//! Arrows point one way: `cli` and `station` use `provision`; `provision` uses the [`phone::Driver`] and
+//! [`service::Enrolment`] traits; `phone` uses `usb`; `service` uses `tls`. The lab implements none of these traits: it is a peer on a wire. Its
 //! phones and the reference phone (`gadget`, a feature) are [`device`], the phone's side of the cable.
 
 // Tests that run on a kernel too name the library from outside.
@@ -24,6 +24,7 @@ pub mod phone;
 pub mod pool;
 pub mod provision;
 pub mod service;
+pub mod station;
 mod text_form;
 pub mod tls;
 pub mod usb;

@@ -174,20 +174,30 @@ pub(crate) enum HostKeyFrom<'a> {
 impl Bench {
     /// For a command that only lists.
     pub(crate) async fn to_list(bus: &BusArgs, screen: &Screen) -> Result<Self, CliError> {
-        Self::open(bus, HostKeyFrom::Nowhere, screen).await
+        Self::open(bus, HostKeyFrom::Nowhere, 1, screen).await
+    }
+
+    /// For a command that only reads a roster of so many phones.
+    pub(crate) async fn to_lint(bus: &BusArgs, phones: usize, screen: &Screen) -> Result<Self, CliError> {
+        Self::open(bus, HostKeyFrom::Nowhere, phones, screen).await
     }
 
     /// For a command that needs a phone.
     pub(crate) async fn for_a_phone(args: &PhoneArgs, screen: &Screen) -> Result<Self, CliError> {
+        Self::for_phones(args, 1, screen).await
+    }
+
+    /// For a command that needs several: the embedded lab has so many.
+    pub(crate) async fn for_phones(args: &PhoneArgs, phones: usize, screen: &Screen) -> Result<Self, CliError> {
         if args.bus.lab {
             screen.mark_lab();
             refuse_in_lab(args.host_key.is_some(), "--host-key")?;
             refuse_in_lab(matches!(args.device, Some(Selector::Port(_))), "--device port:…")?;
         }
-        Self::open(&args.bus, HostKeyFrom::File(args.host_key.as_ref()), screen).await
+        Self::open(&args.bus, HostKeyFrom::File(args.host_key.as_ref()), phones, screen).await
     }
 
-    async fn open(bus: &BusArgs, key: HostKeyFrom<'_>, screen: &Screen) -> Result<Self, CliError> {
+    async fn open(bus: &BusArgs, key: HostKeyFrom<'_>, phones: usize, screen: &Screen) -> Result<Self, CliError> {
         if bus.lab {
             screen.mark_lab();
             refuse_in_lab(bus.usbip.is_some(), "--usbip")?;
@@ -195,7 +205,8 @@ impl Bench {
         }
         let lab = match bus.lab {
             true => {
-                let options = LabOptions { faults: bus.fault.clone(), ..LabOptions::default() };
+                let phones = u8::try_from(phones).unwrap_or(u8::MAX);
+                let options = LabOptions { phones, faults: bus.fault.clone(), ..LabOptions::default() };
                 Some(Lab::start(&options).await.map_err(CliError::Lab)?)
             }
             false => None,

@@ -11,6 +11,7 @@ use tethercert::pool::PoolsError;
 use tethercert::provision::{NoAnswer, ProvisionError};
 use tethercert::service::capture::{NothingCaptured, WriteError};
 use tethercert::service::ocauth::{PoolError, ProfileError};
+use tethercert::station::roster::RosterError;
 use tethercert::tls::TrustError;
 use tethercert::usb::UsbError;
 
@@ -48,6 +49,8 @@ pub(crate) enum CliError {
     WriteCapture(#[from] WriteError),
     #[error(transparent)]
     Trust(#[from] TrustError),
+    #[error(transparent)]
+    Roster(#[from] RosterError),
     /// A file with a secret, or a secret that nobody gave.
     #[error(transparent)]
     Secret(#[from] NoAnswer),
@@ -94,6 +97,7 @@ impl CliError {
             Self::Capture(error) => error.next_step().to_owned(),
             Self::WriteCapture(error) => error.next_step().to_owned(),
             Self::Trust(error) => error.next_step().to_owned(),
+            Self::Roster(error) => error.next_step().to_owned(),
             Self::Secret(error) => error.next_step(),
             Self::NotWritten { .. } => "check that this user may write there, or name another folder".into(),
             Self::PhoneMissing { .. } => "plug it in and repeat; its job waits".into(),
@@ -107,6 +111,7 @@ impl CliError {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Usage { .. } | Self::Definition(_) | Self::Pool(_) | Self::Profile(_) | Self::Trust(_) => Exit::Usage,
+            Self::Roster(_) => Exit::Usage,
             Self::Secret(NoAnswer::Unreadable { .. } | NoAnswer::Empty { .. }) => Exit::Usage,
             Self::Capture(error) if error.is_temporary() => Exit::Temporary,
             Self::Capture(_) | Self::WriteCapture(WriteError::NotWritable { .. }) => Exit::Failed,

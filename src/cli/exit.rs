@@ -13,7 +13,7 @@ pub(crate) enum Exit {
     Usage = 2,
     /// The phone that is meant is not there.
     NotFound = 3,
-    /// Of several phones, some failed.
+    /// Of several phones, some failed; or all, for different reasons.
     SomeFailed = 4,
     /// Something may have happened that could not be confirmed. The same command again finds out.
     Unknown = 5,
@@ -30,6 +30,15 @@ impl Exit {
     pub(crate) const fn code(self) -> u8 {
         self as u8
     }
+
+    /// Of several: what all share; else that some failed, as soon as one is not done.
+    pub(crate) fn of_several(all: &[Self]) -> Self {
+        match all.split_first() {
+            None => Self::Done,
+            Some((first, others)) if others.iter().all(|exit| exit == first) => *first,
+            Some(_) => Self::SomeFailed,
+        }
+    }
 }
 
 impl From<Remedyable> for Exit {
@@ -40,6 +49,26 @@ impl From<Remedyable> for Exit {
             Remedyable::Policy => Self::Refused,
             Remedyable::Temporary => Self::Temporary,
             Remedyable::Person => Self::NeedsPerson,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_share_a_code_or_some_failed() {
+        use Exit::{Done, NotFound, SomeFailed, Temporary, Unknown};
+        for (all, of_several) in [
+            (&[][..], Done),
+            (&[Done, Done], Done),
+            (&[Done, Temporary], SomeFailed),
+            (&[Temporary, Temporary], Temporary),
+            (&[NotFound, NotFound], NotFound),
+            (&[Unknown, Temporary], SomeFailed),
+        ] {
+            assert_eq!(Exit::of_several(all), of_several, "{all:?}");
         }
     }
 }

@@ -12,14 +12,15 @@ use super::settings::{PoolSettings, Who};
 use clap::{Args as ClapArgs, ValueEnum};
 use secrecy::SecretString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tethercert::credential::SipAddress;
 use tethercert::lab::web_services::User;
-use tethercert::ledger::{Ledger, Terms, Unfinished};
+use tethercert::ledger::{Ledger, RosterLine, Terms, Unfinished};
 use tethercert::phone::{Driver, Found, Parting, Phone};
 use tethercert::pool::{Origin, Setting};
 use tethercert::provision::{Jitter, Job, LabPhone, ProvisionError, Stop, provision, resume};
-use tethercert::service::SignInWay;
+use tethercert::service::{SignIn, SignInWay};
 
 /// How often a publication is tried where nobody says otherwise, and how long is waited in between.
 const PUBLISH_TRIES: u32 = 4;
@@ -103,18 +104,27 @@ pub(crate) struct Decisions {
     pub(crate) parting: Option<Parting>,
 }
 
+/// What is asked for, before its phone is known.
+pub(crate) struct Order {
+    pub(crate) user: SipAddress,
+    pub(crate) chosen: Arc<ChosenPool>,
+    pub(crate) auth: Auth,
+    /// Windows account or phone number.
+    pub(crate) account: Option<String>,
+    pub(crate) decisions: Decisions,
+    /// The options of the pool as they were typed.
+    pub(crate) typed: PoolArgs,
+    /// Whether the way to the phones leads to a lab's.
+    pub(crate) lab_phones: bool,
+    /// The line of the roster that it is from.
+    pub(crate) row: Option<RosterLine>,
+}
+
 /// All that is known before the phone is opened.
 pub(crate) struct Asked {
-    pub(crate) user: SipAddress,
-    chosen: ChosenPool,
-    auth: Auth,
-    /// Windows account or phone number.
-    account: Option<String>,
+    order: Order,
     answers: Answers,
     lab_user: Option<User>,
-    decisions: Decisions,
-    /// The options of the pool as they were typed.
-    typed: PoolArgs,
 }
 
 /// Whether a job is new.
@@ -176,16 +186,19 @@ impl Asked {
             Auth::Pin => SignInAnswer::Pin { number: named, pin: secrets.pin },
         };
         let answers = Answers { yes: decisions.yes, sign_in, administrator_code: secrets.administrator_code };
-        let user = user.value.clone();
-        Ok(Self { user, chosen, auth, account, answers, lab_user, decisions, typed: typed.clone() })
+        let (user, chosen) = (user.value.clone(), Arc::new(chosen));
+        let (typed, lab_phones) = (typed.clone(), desk.bench.lab_phones);
+        let order = Order { user, chosen, auth, account, decisions, typed, lab_phones, row: None };
+        Ok(Self { order, answers, lab_user })
     }
 
     /// Does the job, or goes on with it, and says how it ended.
     pub(crate) async fn work(self, way: Way<'_>, found: &Found, mut phone: Phone, desk: &Desk<'_>) -> Exit {
         let started = Instant::now();
-        let job = self.job(found, desk);
-        let Self { user, chosen, answers, lab_user, .. } = self;
-        let mut service = chosen.pool.enrolment();
+        let Self { order, answers, lab_user } = self;
+        let compare_code = desk.screen.can_ask() && !order.decisions.no_code && desk.bench.lab.is_none();
+        let job = Job { compare_code, ..order.job(found) };
+        let mut service = order.chosen.pool.enrolment();
         let mut console = Console::new(desk.screen.clone(), desk.stop.clone(), answers, lab_user);
         let (driver, ledger, stop) = (phone.driver(), desk.ledger, desk.stop);
         let outcome = match way {
@@ -200,10 +213,13 @@ impl Asked {
             traffic: phone.driver().traffic(),
             cost: service.cost(),
         };
-        report::outcome(&outcome, &user, &spent, ledger, desk.screen).await
+        report::outcome(&outcome, &order.user, &spent, ledger, desk.screen).await
     }
+}
 
-    fn job(&self, found: &Found, desk: &Desk<'_>) -> Job {
+impl Order {
+    /// The job on the phone that was found for it; nobody compares a short code.
+    pub(crate) fn job(&self, found: &Found) -> Job {
         let (settings, decisions) = (&self.chosen.settings, &self.decisions);
         Job {
             user: self.user.clone(),
@@ -218,7 +234,7 @@ impl Asked {
             replace: decisions.replace,
             renew: decisions.renew,
             abort_pending: decisions.abort_pending,
-            compare_code: desk.screen.can_ask() && !decisions.no_code && desk.bench.lab.is_none(),
+            compare_code: false,
             require_authentic: decisions.require_authentic,
             registrar: settings.registrar.as_ref().map(|registrar| registrar.value.to_string()),
             web_services: self.chosen.url.clone(),
@@ -226,7 +242,7 @@ impl Asked {
             slot: found.slot().to_string(),
             lab: self.chosen.lab,
             lab_phone: match found.spoken() {
-                _ if !self.chosen.lab || desk.bench.lab_phones => LabPhone::NotAsked,
+                _ if !self.chosen.lab || self.lab_phones => LabPhone::NotAsked,
                 Some(model) if model.lab_maker => LabPhone::ByItsMaker,
                 Some(_) | None => LabPhone::Impossible,
             },
@@ -262,7 +278,30 @@ impl Asked {
                 Some(Parting::SignIn) => Some("sign-in".to_owned()),
                 Some(Parting::Restart) => Some("restart".to_owned()),
             },
+            row: self.row.clone(),
         }
+    }
+}
+
+impl Auth {
+    /// What the user's secret is, in a word, where there is one.
+    pub(crate) const fn secret(self) -> Option<&'static str> {
+        match self {
+            Self::Ntlm | Self::Negotiate | Self::Basic => Some("password"),
+            Self::Pin => Some("pin"),
+            Self::Certificate => None,
+        }
+    }
+
+    /// The sign-in with what was given; nothing where the phone signs for itself.
+    pub(crate) fn sign_in(self, account: String, secret: SecretString) -> Option<SignIn> {
+        Some(match self {
+            Self::Ntlm => SignIn::Ntlm { login: account, password: secret },
+            Self::Negotiate => SignIn::Negotiate { login: account, password: secret },
+            Self::Basic => SignIn::Basic { login: account, password: secret },
+            Self::Pin => SignIn::Pin { number: account, pin: secret },
+            Self::Certificate => return None,
+        })
     }
 }
 
@@ -274,33 +313,44 @@ async fn pool(
     retry: &RetryArgs,
     typed: &PoolArgs,
 ) -> Result<ChosenPool, CliError> {
-    let auth = sign_in.auth.and_then(|auth| Some(auth.to_possible_value()?.get_name().to_owned()));
-    let who = |certprov_url| Who {
-        certprov_url,
-        user: Some(user.clone()),
-        auth: Setting::of_option("--auth", auth.clone()),
-        login: Setting::of_option("--login", sign_in.login.clone()),
-        publish_tries: Setting::of_option("--publish-tries", retry.publish_tries),
-        publish_wait_seconds: Setting::of_option("--publish-wait", retry.publish_wait),
-    };
+    let who = |certprov_url| who(user, sign_in, retry, certprov_url);
     if let Some(chosen) = desk.bench.pool_for(typed, who(None))? {
         return Ok(chosen);
     }
-    let no_pool = || {
-        CliError::usage(
-            "no pool is configured, and finding it by DHCP or DNS is not built yet",
-            "set it up once with tethercert setup pool NAME, or give its address: --certprov-url \
-             https://web.contoso.example/CertProv/CertProvisioningService.svc",
-        )
-    };
     let person = Person::at(desk.screen, desk.stop).ok_or_else(no_pool)?;
     desk.screen.note("no pool is configured; tethercert setup pool NAME keeps what is asked for here");
     let address = person.text("address of its certificate provisioning service (https://…):", None).await?;
     desk.bench.pool_for(typed, who(Some(Setting::new(address, Origin::Asked))))?.ok_or_else(no_pool)
 }
 
+/// For whom a pool is looked for, as the command line says it.
+pub(crate) fn who(
+    user: &Setting<SipAddress>,
+    sign_in: &SignInArgs,
+    retry: &RetryArgs,
+    certprov_url: Option<Setting<String>>,
+) -> Who {
+    let auth = sign_in.auth.and_then(|auth| Some(auth.to_possible_value()?.get_name().to_owned()));
+    Who {
+        certprov_url,
+        user: Some(user.clone()),
+        auth: Setting::of_option("--auth", auth),
+        login: Setting::of_option("--login", sign_in.login.clone()),
+        publish_tries: Setting::of_option("--publish-tries", retry.publish_tries),
+        publish_wait_seconds: Setting::of_option("--publish-wait", retry.publish_wait),
+    }
+}
+
+pub(crate) fn no_pool() -> CliError {
+    CliError::usage(
+        "no pool is configured, and finding it by DHCP or DNS is not built yet",
+        "set it up once with tethercert setup pool NAME, or give its address: --certprov-url \
+         https://web.contoso.example/CertProv/CertProvisioningService.svc",
+    )
+}
+
 /// How the user signs in.
-fn auth(settings: &PoolSettings) -> Result<Auth, CliError> {
+pub(crate) fn auth(settings: &PoolSettings) -> Result<Auth, CliError> {
     let Setting { value, origin } = &settings.auth;
     Auth::from_str(value, true).map_err(|_| {
         let ways: Vec<String> = Auth::value_variants()
@@ -328,7 +378,7 @@ async fn login(sign_in: &SignInArgs, settings: &PoolSettings, desk: &Desk<'_>) -
 
 /// A lab's anchors and certificates go only to a lab's phone. On this computer's own USB a phone shows by its maker's
 /// certificate that it is one, and without the definition of such a phone none can.
-fn refuse_mixed_worlds(bench: &Bench, chosen: &ChosenPool) -> Result<(), CliError> {
+pub(crate) fn refuse_mixed_worlds(bench: &Bench, chosen: &ChosenPool) -> Result<(), CliError> {
     if !chosen.lab || bench.may_have_lab_phones() {
         return Ok(());
     }
@@ -338,7 +388,7 @@ fn refuse_mixed_worlds(bench: &Bench, chosen: &ChosenPool) -> Result<(), CliErro
     ))
 }
 
-async fn secret_from(path: PathBuf, what: String, stop: &Stop) -> Result<SecretString, CliError> {
+pub(crate) async fn secret_from(path: PathBuf, what: String, stop: &Stop) -> Result<SecretString, CliError> {
     tokio::select! {
         read = tokio::task::spawn_blocking(move || secret::from_file(&path, &what)) => {
             Ok(read.expect("reading a file does not panic")?)

@@ -31,10 +31,13 @@ pub(crate) struct Args {
     key_delay_ms: u32,
     /// Fault to switch on; may be repeated; `help` lists them
     ///
-    /// Faults of a phone are the first phone's.
-    #[arg(long, value_name = "NAME[=VALUE]")]
+    /// Faults of a phone are the first phone's; with @N behind them the N-th's.
+    #[arg(long, value_name = "NAME[=VALUE][@N]")]
     fault: Vec<FaultArg>,
 }
+
+/// How many users are shown.
+const MOST_USERS: usize = 3;
 
 /// A fault, or the wish to see them all.
 #[derive(Debug, Clone)]
@@ -127,7 +130,8 @@ fn card(args: &Args, lab: &Lab, ready: &Ready, screen: &Screen) {
         }
         screen.line("phone", &dotted(&words));
     }
-    for user in &ready.users {
+    // A long list is the roster's.
+    for user in ready.users.iter().take(MOST_USERS) {
         screen.line("user", &dotted(&[user.user.to_string(), user.login.clone(), user.phone_number.clone()]));
     }
     for fault in lab.faults() {
@@ -151,6 +155,18 @@ fn card(args: &Args, lab: &Lab, ready: &Ready, screen: &Screen) {
         format!("--ledger {}", lab.folder().join("ledger.sqlite").display()),
     ];
     command(screen, "provision", &[wires.as_slice(), device.as_slice(), pool.as_slice()].concat());
+    if ready.phones.len() > 1 {
+        let roster = [
+            format!("--roster {}", ready.roster.display()),
+            format!("--secrets {}", ready.secrets.display()),
+            format!("--certprov-url {}", ready.certprov_url),
+            format!("--trust-anchor {}", ready.trust_anchor.display()),
+            format!("--ledger {}", lab.folder().join("ledger.sqlite").display()),
+        ];
+        screen.line("or", "all of them, by a roster:");
+        screen.blank();
+        command(screen, "provision", &[wires.as_slice(), roster.as_slice()].concat());
+    }
     screen.line("end", "Ctrl-C");
 }
 

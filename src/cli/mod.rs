@@ -17,6 +17,7 @@ mod pool;
 mod provision;
 mod report;
 mod resume;
+mod roster;
 mod screen;
 mod secret;
 mod settings;

@@ -258,7 +258,7 @@ fn the_phone_signs(user: &SipAddress) -> NoAnswer {
 }
 
 /// Puts the terminal right after a hidden prompt that was left: its reader waits on and cannot.
-fn restore_echo() {
+pub(crate) fn restore_echo() {
     if cfg!(unix) {
         let _ = std::process::Command::new("stty").args(["echo", "icanon", "isig"]).status();
     }

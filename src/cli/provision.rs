@@ -6,6 +6,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::job::{Asked, Decisions, Desk, RetryArgs, SignInArgs, Way};
 use super::report;
+use super::roster::{self, RosterArgs};
 use super::screen::{Screen, Tone};
 use super::stop::stop_on_signals;
 use clap::Args as ClapArgs;
@@ -25,16 +26,20 @@ use tethercert::provision::{ProvisionError, Stop};
 /// phone it changes nothing. Repeating the command is always right: what was begun goes on.
 ///
 /// For scripts: --yes, secrets from files (also /dev/fd/N), --json. The last line is the outcome.
+///
+/// Many phones: --roster with a CSV file that says which phone is for whom. Nobody has to be at the keyboard.
 #[derive(ClapArgs, Debug)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    pub(super) many: RosterArgs,
     /// User the phone is for, like alice@contoso.example [default: asked at the terminal]
     #[arg(long, help_heading = "User", value_name = "SIP-ADDRESS")]
     user: Option<SipAddress>,
     #[command(flatten)]
-    as_user: SignInArgs,
+    pub(super) as_user: SignInArgs,
     /// Answer yes to "is this the phone"; replacing another user takes --replace
     #[arg(long, help_heading = "Decisions")]
-    yes: bool,
+    pub(super) yes: bool,
     /// Replace another user's identity without asking
     #[arg(long, help_heading = "Decisions")]
     replace: bool,
@@ -58,18 +63,29 @@ pub(crate) struct Args {
     restart: bool,
     /// Ledger to write [env: TETHERCERT_LEDGER] [default: in this user's data folder]
     #[arg(long, value_name = "FILE")]
-    ledger: Option<PathBuf>,
+    pub(super) ledger: Option<PathBuf>,
     #[command(flatten)]
-    pool: PoolArgs,
+    pub(super) pool: PoolArgs,
     #[command(flatten)]
-    retry: RetryArgs,
+    pub(super) retry: RetryArgs,
     #[command(flatten)]
-    phone: PhoneArgs,
+    pub(super) phone: PhoneArgs,
+}
+
+impl Args {
+    /// Whether nothing may be changed.
+    pub(super) fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
 }
 
 /// Runs the job. Whatever happens, the last thing said is the outcome.
 pub(crate) async fn run(args: Args, screen: &Screen) -> Exit {
-    match job(&args, screen).await {
+    let ran = match &args.many.roster {
+        Some(roster) => roster::run(roster, &args, screen).await,
+        None => job(&args, screen).await,
+    };
+    match ran {
         Ok(exit) => exit,
         Err(error) => {
             report::not_begun(&error, args.user.as_ref(), screen);
@@ -106,7 +122,7 @@ async fn job(args: &Args, screen: &Screen) -> Result<Exit, CliError> {
     Ok(exit)
 }
 
-fn decisions(args: &Args) -> Decisions {
+pub(super) fn decisions(args: &Args) -> Decisions {
     Decisions {
         yes: args.yes,
         replace: args.replace,
@@ -130,7 +146,7 @@ async fn open(bench: &Bench, args: &Args, stop: &Stop) -> Result<(Found, Phone),
 }
 
 /// What reaches for something real, or brings a real secret, has no place in the embedded lab.
-fn refuse_real_in_lab(args: &Args) -> Result<(), CliError> {
+pub(super) fn refuse_real_in_lab(args: &Args) -> Result<(), CliError> {
     if !args.phone.bus.lab {
         return Ok(());
     }

@@ -24,7 +24,7 @@ pub(crate) struct Spent {
 
 /// The last line of `--json`.
 #[derive(Serialize, Default)]
-struct OutcomeLine<'a> {
+pub(crate) struct OutcomeLine<'a> {
     outcome: &'static str,
     exit_code: u8,
     job: Option<JobNumber>,
@@ -79,14 +79,14 @@ struct CostLine {
 }
 
 /// How it ended, in words for every listener.
-struct End {
-    word: &'static str,
-    tone: Tone,
+pub(crate) struct End {
+    pub(crate) word: &'static str,
+    pub(crate) tone: Tone,
     outcome: &'static str,
     exit: Exit,
     standing: ledger::Outcome,
-    message: String,
-    next_step: Option<String>,
+    pub(crate) message: String,
+    pub(crate) next_step: Option<String>,
 }
 
 /// Says how a job ended, on the screen or as the last JSON line, and writes it in the ledger first.
@@ -97,6 +97,22 @@ pub(crate) async fn outcome(
     ledger: &Ledger,
     screen: &Screen,
 ) -> Exit {
+    let (job, end) = written(outcome, ledger, screen).await;
+    if let Outcome::NotDone(failure) | Outcome::Unknown(failure) = outcome {
+        let next = next_step(failure, matches!(outcome, Outcome::Unknown(_)));
+        screen.failure(&failure.error.to_string(), causes(&failure.error), next, end.exit);
+    }
+    if let Outcome::Planned(plan) = outcome {
+        operator::show_plan(plan, screen);
+    }
+    screen.json("outcome", &line(outcome, user, job, &end, spent));
+    let label = format!("{:12}{:>6}  ", end.word, took(spent.took));
+    screen.columns(end.tone, &label, &last_words(outcome, job));
+    end.exit
+}
+
+/// How a job ended, once it is written in the ledger.
+pub(crate) async fn written(outcome: &Outcome, ledger: &Ledger, screen: &Screen) -> (Option<JobNumber>, End) {
     let (job, end) = end(outcome);
     if let Some(job) = job {
         let event = ledger::Event::JobEnded {
@@ -109,17 +125,7 @@ pub(crate) async fn outcome(
             screen.note(&format!("the end of job {job} could not be written in the ledger: {error}"));
         }
     }
-    if let Outcome::NotDone(failure) | Outcome::Unknown(failure) = outcome {
-        let next = next_step(failure, matches!(outcome, Outcome::Unknown(_)));
-        screen.failure(&failure.error.to_string(), causes(&failure.error), next, end.exit);
-    }
-    if let Outcome::Planned(plan) = outcome {
-        operator::show_plan(plan, screen);
-    }
-    screen.json("outcome", &line(outcome, user, job, &end, spent));
-    let label = format!("{:12}{:>6}  ", end.word, took(spent.took));
-    screen.columns(end.tone, &label, &last_words(outcome, job));
-    end.exit
+    (job, end)
 }
 
 /// Says that a job did not even begin.
@@ -317,7 +323,7 @@ fn last_words(outcome: &Outcome, job: Option<JobNumber>) -> String {
     dotted(&parts)
 }
 
-fn line<'a>(
+pub(crate) fn line<'a>(
     outcome: &'a Outcome,
     user: &'a SipAddress,
     job: Option<JobNumber>,

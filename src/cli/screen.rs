@@ -2,11 +2,15 @@
 //!
 //! Nothing here fails: who reads the output may be gone, and a job is brought to its end all the same.
 
+mod lines;
+
+pub(crate) use lines::Lines;
+
 use super::error::CliError;
 use super::exit::Exit;
 use super::text::{tame, wrap};
 use anstyle::{AnsiColor, Style};
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,6 +35,8 @@ struct Inner {
     lab: AtomicBool,
     width: usize,
     spinner: Mutex<Option<ProgressBar>>,
+    /// The lines of many ports.
+    lines: Mutex<Option<MultiProgress>>,
     /// A question stands on the last line.
     asking: AtomicBool,
     /// A JSON line could not be written.
@@ -71,7 +77,8 @@ impl Screen {
         let columns = if io::stdout().is_terminal() { columns() } else { None };
         let width = columns.unwrap_or(USUAL).clamp(40, WIDEST);
         let (lab, asking, lost) = (AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(false));
-        Self(Arc::new(Inner { json, lab, width, spinner: Mutex::new(None), asking, lost }))
+        let (spinner, lines) = (Mutex::new(None), Mutex::new(None));
+        Self(Arc::new(Inner { json, lab, width, spinner, lines, asking, lost }))
     }
 
     /// From here on every line says that it is about a lab.
@@ -237,6 +244,16 @@ impl Screen {
         if self.is_lab() { "LAB " } else { "" }
     }
 
+    /// Lines that stay below all others, one for each port. Nothing is shown where stderr is no terminal.
+    pub(crate) fn lines(&self) -> Lines {
+        if self.is_json() || !io::stderr().is_terminal() {
+            return Lines::nowhere();
+        }
+        let lines = MultiProgress::new();
+        *self.0.lines.lock().unwrap_or_else(PoisonError::into_inner) = Some(lines.clone());
+        Lines::of(self.clone(), lines)
+    }
+
     /// Shows on a terminal that something is waited for.
     pub(crate) fn start_spinner(&self, text: String) {
         if self.is_json() || !io::stderr().is_terminal() {
@@ -286,9 +303,11 @@ impl Screen {
 
     /// Writes while the spinner steps aside.
     fn aside(&self, write: impl FnOnce()) {
-        match &*self.spinner() {
-            Some(bar) => bar.suspend(write),
-            None => write(),
+        let lines = self.0.lines.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match (&*self.spinner(), lines) {
+            (_, Some(lines)) => lines.suspend(write),
+            (Some(bar), None) => bar.suspend(write),
+            (None, None) => write(),
         }
     }
 

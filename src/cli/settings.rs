@@ -149,15 +149,7 @@ impl PoolSettings {
                 let pool = pool.filter(|pool| !pool.anchors.is_empty())?;
                 pool.setting("trust_anchors", Some(Anchors::OfPool(Box::new(pool.clone()))))
             });
-        let login = who.login.or_else(|| {
-            let user = who.user.as_ref()?;
-            let domain = file.and_then(|(pool, file)| pool.setting("login_domain", file.login_domain.clone()));
-            let local = user.value.as_str().split('@').next().unwrap_or_default();
-            Some(match domain {
-                Some(domain) => domain.map(|domain| format!("{domain}\\{local}")),
-                None => Setting::default_of(user.value.to_string()),
-            })
-        });
+        let login = who.login.or_else(|| Some(login_of(&who.user.as_ref()?.value, pool)));
         Ok(Self {
             root_thumbprint: args.root_thumbprint,
             root_chains_url: args.root_chains_url.clone(),
@@ -242,6 +234,11 @@ impl PoolSettings {
         }
     }
 
+    /// Another user's Windows account at this pool.
+    pub(crate) fn login_of(&self, user: &SipAddress) -> String {
+        login_of(user, self.choice.as_ref().map(|choice| &choice.pool)).value
+    }
+
     /// Whom this computer trusts.
     pub(crate) fn trust(&self) -> Result<Trust, CliError> {
         match &self.anchors.value {
@@ -324,6 +321,16 @@ impl PoolSettings {
             }
             Anchors::Lab => vec!["the lab's root".to_owned()],
         }
+    }
+}
+
+/// A user's Windows account, as the pool's file makes it of the user.
+fn login_of(user: &SipAddress, pool: Option<&NamedPool>) -> Setting<String> {
+    let domain = pool.and_then(|pool| pool.setting("login_domain", pool.file.login_domain.clone()));
+    let local = user.as_str().split('@').next().unwrap_or_default();
+    match domain {
+        Some(domain) => domain.map(|domain| format!("{domain}\\{local}")),
+        None => Setting::default_of(user.to_string()),
     }
 }
 

@@ -32,6 +32,8 @@ use web_services::{LabTls, Options, User, WebServices};
 pub struct LabOptions {
     /// How many phones are plugged in: on `1-1`, `1-2` and so on, at most 99.
     pub phones: u8,
+    /// How many users there are at least, at most 99; there is one for each phone in any case, and never fewer than three.
+    pub users: u8,
     /// Whether every key is new. Tests take a handful of keys in turn instead: they are fast, and nobody's secret.
     pub fresh_keys: bool,
     /// How long making a key seems to take a phone, beside what it takes.
@@ -44,7 +46,8 @@ pub struct LabOptions {
 
 impl Default for LabOptions {
     fn default() -> Self {
-        Self { phones: 1, fresh_keys: true, key_delay: Duration::ZERO, tls: LabTls::default(), faults: Vec::new() }
+        let (key_delay, tls, faults) = (Duration::ZERO, LabTls::default(), Vec::new());
+        Self { phones: 1, users: 3, fresh_keys: true, key_delay, tls, faults }
     }
 }
 
@@ -85,6 +88,10 @@ pub struct Ready {
     pub usbip: String,
     /// Folder with the definition of the lab's phones, which names their maker's root.
     pub drivers: PathBuf,
+    /// A roster that gives each phone a user, by its MAC address.
+    pub roster: PathBuf,
+    /// Folder with the users' secrets, as a roster's are kept.
+    pub secrets: PathBuf,
     /// Who can be enrolled.
     pub users: Vec<ReadyUser>,
     /// What is plugged in.
@@ -149,11 +156,7 @@ impl Lab {
         } else {
             shared_pki()
         };
-        let names = ["alice", "bob", "carol"];
-        let users = names.iter().zip(0..).map(|(name, n)| {
-            let sip = format!("{name}@contoso.example").parse().expect("the lab's users have SIP addresses");
-            User::new(sip, &format!("+1206555121{n}"))
-        });
+        let users = (0..options.users.max(options.phones).clamp(3, 99)).map(User::of_the_lab);
         let root = pki.root_der().to_vec();
         let web = WebServices::start(Options { tls: options.tls, ..Options::new(pki, users.collect()) }).await?;
         let exporter = Exporter::start().await?;
@@ -170,10 +173,11 @@ impl Lab {
         for fault in &options.faults {
             lab.apply(fault)?;
         }
+        lab.write_roster()?;
         Ok(lab)
     }
 
-    /// Switches a fault on. Those of a phone are the first phone's.
+    /// Switches a fault on. Those of a phone are the first phone's where the fault does not say which.
     ///
     /// # Errors
     /// TLS refuses the chain that the fault makes.
@@ -320,6 +324,16 @@ impl Lab {
         self.folder.path().join("drivers")
     }
 
+    /// Roster that gives each phone that was there at the start a user.
+    pub fn roster(&self) -> PathBuf {
+        self.folder.path().join("roster.csv")
+    }
+
+    /// Folder with the users' secrets.
+    pub fn secrets(&self) -> PathBuf {
+        self.folder.path().join("secrets")
+    }
+
     /// The lab's temporary folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -358,6 +372,8 @@ impl Lab {
             trust_anchor: self.folder.path().join("root.pem"),
             usbip: self.usbip().to_string(),
             drivers: self.drivers(),
+            roster: self.roster(),
+            secrets: self.secrets(),
             users: users.collect(),
             phones: phones.collect(),
             faults: self.faults.iter().map(Fault::to_string).collect(),
@@ -365,17 +381,27 @@ impl Lab {
     }
 
     fn secret_file(&self, user: &SipAddress, what: &str) -> PathBuf {
-        self.folder.path().join(format!("{user}.{what}"))
+        self.secrets().join(format!("{user}.{what}"))
     }
 
     fn write_files(&self) -> io::Result<()> {
         std::fs::write(self.folder.path().join("root.pem"), self.web.trust_anchor_pem())?;
+        make_secret_folder(&self.secrets())?;
         for user in self.web.users() {
-            std::fs::write(self.secret_file(&user.sip, "password"), user.password.expose_secret())?;
-            std::fs::write(self.secret_file(&user.sip, "pin"), user.pin.expose_secret())?;
+            write_secret(&self.secret_file(&user.sip, "password"), user.password.expose_secret())?;
+            write_secret(&self.secret_file(&user.sip, "pin"), user.pin.expose_secret())?;
         }
         std::fs::create_dir(self.drivers())?;
         std::fs::write(self.drivers().join("acme-desk-2-lab.toml"), self.definition())
+    }
+
+    fn write_roster(&self) -> io::Result<()> {
+        let mut roster = "mac,user,label\n".to_owned();
+        for ((_, phone), (user, number)) in self.phones.iter().zip(self.web.users().iter().zip(1..)) {
+            let mac = crate::usb::MacAddress::from_bytes(phone.material().mac);
+            roster.push_str(&format!("{mac},{},Desk {number}\n", user.sip));
+        }
+        std::fs::write(self.roster(), roster)
     }
 
     /// The definition of the lab's phones. It lives in the lab's folder and is gone with it, as is the maker's key.
@@ -401,6 +427,23 @@ impl Lab {
             Fingerprint::of(self.maker.root_der()).short(),
         )
     }
+}
+
+/// A folder that only this user may look into.
+fn make_secret_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+/// A file that only this user may read.
+fn write_secret(path: &Path, secret: &str) -> io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    io::Write::write_all(&mut options.open(path)?, secret.as_bytes())
 }
 
 /// The authorities that all labs of a process share when their keys need not be new.

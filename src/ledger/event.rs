@@ -286,6 +286,21 @@ pub struct Terms {
     pub require_authentic: bool,
     /// What the phone does at the end, as the option is called: `sign-in`, `restart`.
     pub parting: Option<String>,
+    /// The line of the roster that the job is for, where there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub row: Option<RosterLine>,
+}
+
+/// A line of a roster: what the list said about the phone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RosterLine {
+    /// The file's name, without its folder.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u64,
+    /// What the list calls it.
+    pub label: Option<String>,
 }
 
 /// How far an event can be relied on.

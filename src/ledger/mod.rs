@@ -21,7 +21,7 @@ mod view;
 pub use crate::phone::TransactionId;
 pub use chain::{Head, Record, Verified};
 pub use error::{Break, LedgerError};
-pub use event::{Authenticity, Event, JobStarted, Outcome, Standing, Terms};
+pub use event::{Authenticity, Event, JobStarted, Outcome, RosterLine, Standing, Terms};
 pub use store::{Filter, Ledger, default_path};
 pub use unfinished::{State, Unfinished};
 pub use view::{JobEnd, JobPhone, JobSummary, Phase, PublishedView, TransactionView};

@@ -51,16 +51,21 @@ impl Finder {
     /// As [`Usb::list`].
     pub async fn list(&self) -> Result<Vec<Found>, UsbError> {
         let mut found = Vec::new();
-        for mut attached in self.usb.list().await? {
-            // Linux's own USB/IP server lists no interfaces for the devices bound to it.
-            if attached.interfaces.is_empty()
-                && let Ok(inspected) = self.usb.inspect(&attached).await
-            {
-                attached = inspected;
-            }
-            found.extend(self.recognise(attached));
+        for attached in self.usb.list().await? {
+            found.extend(self.look_at(attached).await);
         }
         Ok(found)
+    }
+
+    /// What a device is, as [`recognise`](Self::recognise) says; one that was listed without interfaces is asked for them.
+    pub async fn look_at(&self, mut attached: Attached) -> Option<Found> {
+        // Linux's own USB/IP server lists no interfaces for the devices bound to it.
+        if attached.interfaces.is_empty()
+            && let Ok(inspected) = self.usb.inspect(&attached).await
+        {
+            attached = inspected;
+        }
+        self.recognise(attached)
     }
 
     /// What a device is; `None` when it is no phone that we know.

@@ -21,6 +21,8 @@ pub enum Origin {
     Asked,
     /// The record of an earlier job.
     Ledger,
+    /// A line of a roster.
+    Roster,
     /// The lab inside the command.
     Lab,
     /// Nobody said otherwise.
@@ -36,6 +38,7 @@ impl Origin {
             Self::File { .. } => "file",
             Self::Asked => "asked",
             Self::Ledger => "ledger",
+            Self::Roster => "roster",
             Self::Lab => "lab",
             Self::Default => "default",
         }
@@ -50,6 +53,7 @@ impl fmt::Display for Origin {
             Self::File { path, key } => write!(f, "{key} in {}", path.file_name().unwrap_or_default().display()),
             Self::Asked => f.write_str("asked for"),
             Self::Ledger => f.write_str("the ledger"),
+            Self::Roster => f.write_str("the roster"),
             Self::Lab => f.write_str("the lab"),
             Self::Default => f.write_str("default"),
         }

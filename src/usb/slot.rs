@@ -89,6 +89,14 @@ impl Slot {
         Self(Place::UsbIp { host, bus_id })
     }
 
+    /// The port alone, without the USB/IP server that it is on: `1-4.2`.
+    pub fn port(&self) -> String {
+        match &self.0 {
+            Place::System { .. } => self.to_string(),
+            Place::UsbIp { bus_id, .. } => bus_id.to_string(),
+        }
+    }
+
     pub(super) fn bus_id(&self) -> Option<&BusId> {
         match &self.0 {
             Place::System { .. } => None,

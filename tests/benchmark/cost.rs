@@ -25,6 +25,8 @@ use tethercert::usb::Usb;
 
 /// Jobs for each line of the table. Processor time is counted in hundredths of a second, so it takes many.
 const JOBS: u32 = 40;
+/// Phones of a roster.
+const ROSTER: u32 = 32;
 
 struct Lab {
     process: Child,
@@ -32,9 +34,9 @@ struct Lab {
 }
 
 impl Lab {
-    fn start() -> Self {
+    fn start(phones: u32) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_tethercert"))
-            .args(["lab", "--json"])
+            .args(["lab", "--json", "--phones", &phones.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -78,7 +80,7 @@ struct Sums {
 
 impl Station {
     async fn new() -> Self {
-        let lab = Lab::start();
+        let lab = Lab::start(1);
         let drivers = lab.text("/drivers").into();
         let finder = Finder {
             usb: Usb::usbip(lab.text("/usbip").parse().expect("host and port")),
@@ -186,13 +188,48 @@ async fn main() {
     station.line("PIN, cold", SignInWay::Pin, false).await;
     station.line("PIN, warm", SignInWay::Pin, true).await;
     println!("peak memory of the program: {}", peak_memory());
+    for at_once in [1, 16, ROSTER] {
+        roster(at_once);
+    }
+}
+
+/// A roster of [`ROSTER`] phones, as the program does it by itself; the wall time holds the making of all keys in the lab.
+fn roster(at_once: u32) {
+    let lab = Lab::start(ROSTER);
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let (wall, cpu) = (Instant::now(), cpu_time_of_children());
+    let ran = Command::new(env!("CARGO_BIN_EXE_tethercert"))
+        .args(["provision", "--json", "--roster", lab.text("/roster"), "--secrets", lab.text("/secrets")])
+        .args(["--usbip", lab.text("/usbip"), "--drivers", lab.text("/drivers"), "--at-once", &at_once.to_string()])
+        .args(["--certprov-url", lab.text("/certprov_url"), "--trust-anchor", lab.text("/trust_anchor")])
+        .env("HOME", home.path())
+        .output()
+        .expect("the program runs");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+    let (wall, cpu) = (wall.elapsed(), cpu_time_of_children() - cpu);
+    let each = |time: Duration| time.as_secs_f64() * 1000.0 / f64::from(ROSTER);
+    let a_minute = 60_000.0 / each(wall);
+    println!(
+        "a roster of {ROSTER}, {at_once} at once: {a_minute:.0} phones a minute, {:.1} ms processor time each",
+        each(cpu)
+    );
 }
 
 /// Processor time of this process, all threads: fields 14 and 15 of /proc/self/stat, in hundredths of a second (proc(5)).
 fn cpu_time() -> Duration {
+    ticks(14)
+}
+
+/// That of the programs it has started and that have ended: fields 16 and 17.
+fn cpu_time_of_children() -> Duration {
+    ticks(16)
+}
+
+/// Two neighbouring fields of /proc/self/stat that count time, from this one on.
+fn ticks(first: usize) -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("the benchmark runs on Linux");
     let after_name = stat.rsplit_once(')').expect("the name is in parentheses").1;
-    let ticks = after_name.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap_or(0));
+    let ticks = after_name.split_whitespace().skip(first - 3).take(2).map(|ticks| ticks.parse::<u64>().unwrap_or(0));
     Duration::from_millis(ticks.sum::<u64>() * 10)
 }
 

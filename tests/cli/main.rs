@@ -4,6 +4,7 @@ mod faults;
 mod lab;
 mod pools;
 mod resume;
+mod roster;
 mod tool;
 mod trust;
 
@@ -65,13 +66,13 @@ fn snapshot(name: &str, text: &str) {
 struct TestLab {
     lab: Lab,
     ready: Ready,
-    _runtime: tokio::runtime::Runtime,
+    runtime: tokio::runtime::Runtime,
 }
 
 impl TestLab {
     fn start(phones: u8, change: impl Fn(&mut PhoneMaterial)) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let options = LabOptions { phones: 0, fresh_keys: false, ..LabOptions::default() };
+        let options = LabOptions { phones: 0, users: phones, fresh_keys: false, ..LabOptions::default() };
         let mut lab = runtime.block_on(Lab::start(&options)).unwrap();
         let inside = runtime.enter();
         for number in 1..=phones {
@@ -80,7 +81,7 @@ impl TestLab {
             lab.plug(material);
         }
         drop(inside);
-        Self { ready: lab.ready(), lab, _runtime: runtime }
+        Self { ready: lab.ready(), lab, runtime }
     }
 
     /// `provision` as a script calls it, for alice and the first phone.

@@ -14,6 +14,7 @@ mod machine;
 mod matrix;
 mod power_cut;
 mod promises;
+mod roster;
 #[path = "../cli/tool.rs"]
 mod tool;
 mod usbip_peers;

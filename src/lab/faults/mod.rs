@@ -24,6 +24,8 @@ use value::{Takes, Value};
 pub struct Fault {
     entry: &'static Entry,
     value: Value,
+    /// Of a phone's fault: which phone, from 1. Nothing: the first.
+    phone: Option<u8>,
 }
 
 /// What a fault breaks.
@@ -33,7 +35,7 @@ pub enum Group {
     Web,
     /// The certificates of the server's handshake.
     Chain,
-    /// The first phone, or its cable.
+    /// A phone, or its cable: the first where nothing is said.
     Phone,
 }
 
@@ -73,6 +75,14 @@ pub enum FaultError {
     Unknown {
         /// What was given.
         name: String,
+    },
+    /// A phone is named where none is broken, or by no number.
+    #[error("{name} is written {name}{}", if *.of_a_phone { "@N for the phone of number N, from 1" } else { "" })]
+    Phone {
+        /// The fault.
+        name: &'static str,
+        /// Whether it is a phone's.
+        of_a_phone: bool,
     },
     /// The value does not fit.
     #[error("{name} is written {name}{wanted}")]
@@ -118,9 +128,16 @@ impl Fault {
                 does(&mut chain);
                 lab.web().present(&chain)?;
             }
-            Does::Phone(does) if !lab.phones.is_empty() => does(lab, &self.value),
-            // A lab without phones has none to break.
-            Does::Phone(_) => {}
+            Does::Phone(does) => {
+                let ill = usize::from(self.phone.unwrap_or(1)) - 1;
+                // A phone that is not there cannot be broken.
+                if ill < lab.phones.len() {
+                    // What a fault does, it does to the first phone: the ill one stands there meanwhile.
+                    lab.phones.swap(0, ill);
+                    does(lab, &self.value);
+                    lab.phones.swap(0, ill);
+                }
+            }
         }
         Ok(())
     }
@@ -150,20 +167,25 @@ fn nearest(name: &str) -> String {
 impl FromStr for Fault {
     type Err = FaultError;
 
-    /// `name` or `name=value`.
+    /// `name` or `name=value`; with `@2` behind it, the second phone's.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (text, phone) = text.split_once('@').map_or((text, None), |(text, phone)| (text, Some(phone)));
         let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
         let entry = table().find(|entry| entry.name == name);
         let entry = entry.ok_or_else(|| FaultError::Unknown { name: name.to_owned() })?;
         let value = entry.takes.read(value);
         let value = value.ok_or(FaultError::Value { name: entry.name, wanted: entry.takes.shape() })?;
-        Ok(Self { entry, value })
+        let of_a_phone = entry.group() == Group::Phone;
+        let number = |phone: &str| phone.parse().ok().filter(|number| of_a_phone && (1..=99).contains(number));
+        let unfit = FaultError::Phone { name: entry.name, of_a_phone };
+        let phone = phone.map(|phone| number(phone).ok_or(unfit)).transpose()?;
+        Ok(Self { entry, value, phone })
     }
 }
 
 impl PartialEq for Fault {
     fn eq(&self, other: &Self) -> bool {
-        self.entry.name == other.entry.name && self.value == other.value
+        self.entry.name == other.entry.name && self.value == other.value && self.phone == other.phone
     }
 }
 
@@ -173,8 +195,11 @@ impl fmt::Display for Fault {
     /// As [`Fault::from_str`] reads it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.entry.name)?;
-        match self.value.text() {
-            Some(value) => write!(f, "={value}"),
+        if let Some(value) = self.value.text() {
+            write!(f, "={value}")?;
+        }
+        match self.phone {
+            Some(phone) => write!(f, "@{phone}"),
             None => Ok(()),
         }
     }

@@ -152,6 +152,19 @@ async fn a_fault_of_a_phone_needs_a_phone() {
 }
 
 /// The table between two marks of the lab's page, as `Fault::all` has it.
+#[tokio::test]
+async fn a_fault_may_name_the_phone_that_it_is_of() {
+    let faults = vec!["refuses=commit@2".parse().unwrap(), "clock-unset@9".parse().unwrap()];
+    let lab = Lab::start(&LabOptions { phones: 3, fresh_keys: false, faults, ..LabOptions::default() }).await.unwrap();
+    let refuses: Vec<_> = lab.phones().iter().map(|(_, phone)| phone.lies().refuses).collect();
+    assert_eq!(refuses, [None, Some("commit"), None]);
+    assert_eq!(lab.faults()[0].to_string(), "refuses=commit@2");
+    for wrong in ["store-unavailable@2", "full@0", "full@x", "full@"] {
+        let error = wrong.parse::<Fault>().unwrap_err().to_string();
+        assert!(error.contains(" is written "), "{wrong}: {error}");
+    }
+}
+
 fn table() -> String {
     let row = |fault: Listed| {
         let value = fault.value.replace('|', "\\|");

@@ -21,7 +21,21 @@ pub struct User {
     pub sip_enabled: bool,
 }
 
+/// What the lab's first users are called.
+const NAMES: [&str; 26] = [
+    "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "kim", "lars", "mona", "nils",
+    "olga", "peggy", "quinn", "rosa", "sven", "trent", "ursula", "victor", "wendy", "xaver", "yves", "zoe",
+];
+
 impl User {
+    /// The lab's user of this number, from 0: alice, bob, carol and so on; after zoe come `user27` and so on.
+    pub fn of_the_lab(number: u8) -> Self {
+        let name = NAMES.get(usize::from(number));
+        let name = name.map_or_else(|| format!("user{}", number + 1), |name| (*name).to_owned());
+        let sip = format!("{name}@contoso.example").parse().expect("the lab's users have SIP addresses");
+        Self::new(sip, &format!("+120655512{:02}", (number + 10) % 100))
+    }
+
     /// A user of `CONTOSO` with a random password and a random PIN of six digits.
     pub fn new(sip: SipAddress, number: &str) -> Self {
         let name = sip.as_str().split('@').next().unwrap_or_default();

@@ -1,0 +1,161 @@
+//! The end of a roster: every row with its outcome, and the exit code.
+
+use super::refusal;
+use crate::cli::exit::Exit;
+use crate::cli::screen::{Screen, Tone};
+use crate::cli::text::{count, dotted};
+use serde::Serialize;
+use tethercert::credential::SipAddress;
+use tethercert::ledger::JobNumber;
+use tethercert::station::roster::{Roster, Row};
+use tethercert::station::{Closing, Ending, RowEnd};
+
+#[derive(Serialize)]
+struct SummaryLine<'a> {
+    roster: &'a str,
+    rows: Vec<RowLine<'a>>,
+    done: usize,
+    exit_code: u8,
+}
+
+#[derive(Serialize)]
+struct RowLine<'a> {
+    line: u64,
+    label: Option<&'a str>,
+    port: Option<String>,
+    user: &'a SipAddress,
+    outcome: &'static str,
+    exit_code: u8,
+    job: Option<JobNumber>,
+    message: Option<String>,
+    next_step: Option<String>,
+    /// Whether something vouches for the phone, where its job was done in this run.
+    vouched: Option<bool>,
+}
+
+/// Says how each row stands, and gives what the program tells the shell.
+pub(super) fn tell(roster: &Roster, closing: &Closing, watch: bool, screen: &Screen) -> Exit {
+    let ends: Vec<(RowLine<'_>, Exit)> =
+        roster.rows().iter().zip(&closing.rows).map(|(row, end)| row_line(row, end, roster, watch)).collect();
+    let all: Vec<Exit> = ends.iter().map(|(_, exit)| *exit).collect();
+    let exit = Exit::of_several(&all);
+    table(&ends, screen);
+    let done = all.iter().filter(|exit| **exit == Exit::Done).count();
+    let left = all.len() - done;
+    let (tone, word) = if left == 0 { (Tone::Good, "done") } else { (Tone::Bad, "end") };
+    let rest = if left == 0 { String::new() } else { format!("{} not done", count(left, "row")) };
+    let again = if left == 0 { "" } else { "repeat the command to go on: what is done stays done" }.to_owned();
+    screen.blank();
+    screen.toned(tone, word, &dotted(&[format!("{done} of {} done", count(all.len(), "row")), rest, again]));
+    let rows = ends.into_iter().map(|(line, _)| line).collect();
+    screen.json("summary", &SummaryLine { roster: roster.name(), rows, done, exit_code: exit.code() });
+    exit
+}
+
+fn row_line<'a>(row: &'a Row, end: &RowEnd, roster: &Roster, watch: bool) -> (RowLine<'a>, Exit) {
+    let plain = RowLine {
+        line: row.line,
+        label: row.label.as_deref(),
+        port: None,
+        user: &row.user,
+        outcome: "done",
+        exit_code: 0,
+        job: None,
+        message: None,
+        next_step: None,
+        vouched: None,
+    };
+    let (line, exit) = match end {
+        RowEnd::Before { job, port } => {
+            (RowLine { port: Some(port.clone()), outcome: "done_before", job: *job, ..plain }, Exit::Done)
+        }
+        RowEnd::Ended { slot, concluded } => {
+            let (outcome, exit) = match concluded.ending {
+                Ending::Done { .. } => ("done", Exit::Done),
+                Ending::Planned => ("planned", Exit::Done),
+                Ending::NotDone(remedyable) => ("not_done", remedyable.into()),
+                Ending::Unknown => ("unknown", Exit::Unknown),
+            };
+            let vouched = match concluded.ending {
+                Ending::Done { vouched, .. } => Some(vouched),
+                Ending::Planned | Ending::NotDone(_) | Ending::Unknown => None,
+            };
+            let line = RowLine {
+                port: Some(slot.port()),
+                outcome,
+                job: concluded.job,
+                message: Some(concluded.message.clone()),
+                next_step: concluded.next_step.clone(),
+                vouched,
+                ..plain
+            };
+            (line, exit)
+        }
+        RowEnd::Refused { slot, refusal } => {
+            let (message, next) = refusal::text(refusal, roster);
+            let line = RowLine {
+                port: Some(slot.port()),
+                outcome: "refused",
+                message: Some(message),
+                next_step: Some(next),
+                ..plain
+            };
+            (line, Exit::NeedsPerson)
+        }
+        RowEnd::NotBegun { slot } => {
+            let next_step = Some("repeat the command".to_owned());
+            (RowLine { port: Some(slot.port()), outcome: "not_begun", next_step, ..plain }, Exit::Temporary)
+        }
+        RowEnd::NoPhone { begun } => {
+            let message = match begun {
+                Some(job) => Some(format!("job {job} may have published for it; its phone was not plugged in")),
+                None => Some(format!("no phone with {} was plugged in", row.keys)),
+            };
+            let next =
+                if watch { "plug it in and repeat the command" } else { "plug it in and repeat, or use --watch" };
+            let exit = if begun.is_some() { Exit::Unknown } else { Exit::NotFound };
+            (RowLine { outcome: "no_phone", job: *begun, message, next_step: Some(next.to_owned()), ..plain }, exit)
+        }
+    };
+    (RowLine { exit_code: exit.code(), ..line }, exit)
+}
+
+fn table(ends: &[(RowLine<'_>, Exit)], screen: &Screen) {
+    let heads = ["LINE", "LABEL", "PORT", "USER", "OUTCOME", "JOB"].map(str::to_owned);
+    let cells: Vec<[String; 6]> = ends.iter().map(|(line, _)| cells(line)).collect();
+    let widths: Vec<usize> = (0..heads.len())
+        .map(|at| cells.iter().chain([&heads]).map(|row| row[at].chars().count()).max().unwrap_or_default())
+        .collect();
+    let text = |row: &[String; 6]| {
+        let [line, label, port, user, outcome, job] = row;
+        let [a, b, c, d, e, f] = widths[..] else { return String::new() };
+        format!("{line:>a$}  {label:b$}  {port:c$}  {user:d$}  {outcome:e$}  {job:>f$}")
+    };
+    screen.blank();
+    screen.heading(&text(&heads));
+    for ((line, exit), row) in ends.iter().zip(&cells) {
+        screen.row(&text(row));
+        if *exit == Exit::Done {
+            continue;
+        }
+        let indent = format!("{:1$}  ", "", widths[0]);
+        let message = line.message.clone().unwrap_or_default();
+        let next = line.next_step.as_ref().map(|next| format!("next: {next}")).unwrap_or_default();
+        screen.columns(Tone::Plain, &indent, &dotted(&[message, next]));
+    }
+}
+
+fn cells(line: &RowLine<'_>) -> [String; 6] {
+    let mut outcome = line.outcome.replace('_', " ");
+    if line.vouched == Some(false) {
+        outcome.push_str(", unauthenticated");
+    }
+    [
+        line.line.to_string(),
+        line.label.unwrap_or_default().to_owned(),
+        line.port.clone().unwrap_or_default(),
+        line.user.to_string(),
+        outcome,
+        line.job.map(|job| job.to_string()).unwrap_or_default(),
+    ]
+}
