@@ -10,6 +10,7 @@
 //! traits; `phone` uses `usb`; `service` uses `tls`. The lab implements none of these traits: it is a peer on a wire.
 
 pub mod credential;
+mod folders;
 pub mod lab;
 pub mod ledger;
 pub mod phone;
