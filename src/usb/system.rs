@@ -1,5 +1,6 @@
 //! This computer's own USB, through nusb: usbfs on Linux, WinUSB on Windows, IOKit on macOS.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
@@ -52,7 +53,23 @@ fn attached(device: &DeviceInfo) -> Attached {
 }
 
 fn slot(device: &DeviceInfo) -> Slot {
-    Slot::system(device.bus_id(), device.port_chain())
+    Slot::system(&bus(device.bus_id()), device.port_chain())
+}
+
+/// Linux and macOS number their buses. Windows has a path for each, `PCIROOT(0)#PCI(0201)#USBROOT(0)`, which a shell takes only
+/// in quotes: here it is `pci0.0201.usb0`.
+fn bus(id: &str) -> Cow<'_, str> {
+    let part = |part: &str| {
+        let (name, value) = part.strip_suffix(')')?.split_once('(')?;
+        Some(match name {
+            "PCI" => value.to_owned(),
+            "PCIROOT" => format!("pci{value}"),
+            "USBROOT" => format!("usb{value}"),
+            _ => format!("{}{value}", name.to_ascii_lowercase()),
+        })
+    };
+    let parts: Option<Vec<String>> = id.split('#').map(part).collect();
+    parts.map_or(Cow::Borrowed(id), |parts| Cow::Owned(parts.join(".")))
 }
 
 fn kind(interface: &nusb::InterfaceInfo) -> InterfaceKind {
@@ -316,6 +333,16 @@ mod tests {
         assert!(matches!(failure(TransferError::Stall), UsbError::Stalled { .. }));
         assert!(matches!(failure(TransferError::Fault), UsbError::Damaged { .. }));
         assert!(matches!(failure(TransferError::Unknown(5)), UsbError::System { .. }));
+    }
+
+    #[test]
+    fn a_port_on_windows_is_typed_without_quotes_and_read_back() {
+        let path = "PCIROOT(0)#PCI(0201)#PCI(0000)#USBROOT(0)";
+        let slot = Slot::system(&bus(path), &[23, 2]);
+        assert_eq!(slot.to_string(), "pci0.0201.0000.usb0-23.2");
+        assert_eq!(slot.to_string().parse(), Ok(slot));
+        let others = [("1", "1"), ("", ""), ("ACPI(_SB_)#USBROOT(1)", "acpi_SB_.usb1"), ("14", "14"), ("X(", "X(")];
+        assert!(others.iter().all(|(id, name)| bus(id) == *name));
     }
 
     #[tokio::test]
