@@ -21,13 +21,15 @@ use tethercert::pool::{HostAndPort, PoolName, without_password};
 use tethercert::provision::Stop;
 use tethercert::service::ocauth::{DownloadPlace, Pool, Profile, RootDownload, Settings};
 use tethercert::tls::{Engine, Proxy, Resolve};
-use tethercert::usb::{Selector, Usb, UsbError, UsbIpHost};
+use tethercert::usb::{Selector, Usb, UsbError, UsbIpHost, UsbLibrary};
 use url::{Host, Url};
 
 /// Where `--drivers` is looked for when it is not given.
 const DRIVERS: &str = "TETHERCERT_DRIVERS";
 /// Where `--ledger` is looked for when it is not given.
 const LEDGER: &str = "TETHERCERT_LEDGER";
+/// Where `--usb-backend` is looked for when it is not given.
+const USB_BACKEND: &str = "TETHERCERT_USB_BACKEND";
 /// Where `--usbip` is looked for when it is not given.
 const USBIP: &str = "TETHERCERT_USBIP";
 /// The lab's pool as the screen names it. It resolves nowhere: the embedded lab says where it is.
@@ -39,6 +41,10 @@ pub(crate) struct BusArgs {
     /// USB/IP server to look at instead of this computer's USB [env: TETHERCERT_USBIP]
     #[arg(long, help_heading = "Phone", value_name = "HOST:PORT")]
     pub(crate) usbip: Option<UsbIpHost>,
+    /// How this computer's own USB is reached: system, or libusb where this build has it [env: TETHERCERT_USB_BACKEND]
+    /// [default: system]
+    #[arg(long, help_heading = "Phone", value_name = "LIBRARY", conflicts_with = "usbip")]
+    pub(crate) usb_backend: Option<UsbLibrary>,
     /// Folder with further phone definitions; may be repeated [env: TETHERCERT_DRIVERS]
     #[arg(long, help_heading = "Phone", value_name = "DIR")]
     pub(crate) drivers: Vec<PathBuf>,
@@ -185,6 +191,7 @@ impl Bench {
         if bus.lab {
             screen.mark_lab();
             refuse_in_lab(bus.usbip.is_some(), "--usbip")?;
+            refuse_in_lab(bus.usb_backend.is_some(), "--usb-backend")?;
         }
         let lab = match bus.lab {
             true => {
@@ -196,9 +203,9 @@ impl Bench {
         let definitions = definitions(bus, lab.as_ref())?;
         let (usb, lab_phones, is_usbip) = match &lab {
             Some(lab) => (Usb::usbip(lab.usbip().into()), true, true),
-            None => match usbip_host(bus)? {
-                Some(host) => (Usb::usbip(host.clone()), is_loopback(host.host()), true),
-                None => (Usb::system(), false, false),
+            None => match way(bus)? {
+                Way::UsbIp(host) => (Usb::usbip(host.clone()), is_loopback(host.host()), true),
+                Way::Own(library) => (Usb::by(library)?, false, false),
             },
         };
         let host_key = match key {
@@ -345,6 +352,25 @@ fn definitions(bus: &BusArgs, lab: Option<&Lab>) -> Result<Definitions, CliError
     }
     let own = config_folder().map(|folder| folder.join("drivers")).or_else(Definitions::user_folder);
     Ok(Definitions::load(own.as_deref(), &folders)?)
+}
+
+/// A way to phones.
+pub(crate) enum Way {
+    /// A USB/IP server.
+    UsbIp(UsbIpHost),
+    /// This computer's own USB.
+    Own(UsbLibrary),
+}
+
+/// The way that is meant: an option is stronger than the environment, whichever of the two it is about.
+pub(crate) fn way(bus: &BusArgs) -> Result<Way, CliError> {
+    match (bus.usb_backend, usbip_host(bus)?) {
+        (Some(library), _) => Ok(Way::Own(library)),
+        (None, Some(host)) => Ok(Way::UsbIp(host)),
+        (None, None) => {
+            Ok(Way::Own(of_environment(USB_BACKEND)?.map_or(UsbLibrary::default(), |library| library.value)))
+        }
+    }
 }
 
 /// The USB/IP server that is given, else the one that this computer is set up for.

@@ -129,6 +129,7 @@ impl CliError {
             Self::Job(error) => error.remedyable().into(),
             Self::Usb(error) => match error {
                 UsbError::NotFound { .. } => Exit::NotFound,
+                UsbError::NotBuilt { .. } => Exit::Usage,
                 UsbError::Ambiguous { .. } => Exit::NeedsPerson,
                 UsbError::Busy { .. }
                 | UsbError::TimedOut { .. }

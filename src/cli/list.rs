@@ -3,6 +3,7 @@
 use super::bench::{Bench, BusArgs};
 use super::error::CliError;
 use super::exit::Exit;
+use super::explain;
 use super::screen::{Screen, Tone};
 use super::stop::Signals;
 use super::text::dotted;
@@ -21,6 +22,9 @@ pub(crate) struct Args {
     /// Go on and tell who comes and goes, until Ctrl-C
     #[arg(long)]
     watch: bool,
+    /// Tell of every device why it is a phone or not, and where libusb and the system see different ones
+    #[arg(long, conflicts_with = "watch")]
+    explain: bool,
     #[command(flatten)]
     bus: BusArgs,
 }
@@ -47,6 +51,9 @@ struct LeftLine<'a> {
 }
 
 pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
+    if args.explain {
+        return explain::run(&args.bus, screen).await;
+    }
     let bench = Bench::to_list(&args.bus, screen).await?;
     if args.watch {
         return watch(&bench, screen).await;
@@ -101,11 +108,12 @@ fn next(found: &[Found], bus: &BusArgs) -> String {
     let best = found.iter().find(|phone| phone.spoken().is_some()).or(found.first());
     let usbip = bus.usbip.as_ref().map(|host| format!(" --usbip {host}")).unwrap_or_default();
     // All that was said about phones is said again: without a definition nothing vouches for one.
+    let library = bus.usb_backend.map(|library| format!(" --usb-backend {library}")).unwrap_or_default();
     let drivers: String = bus.drivers.iter().map(|folder| format!(" --drivers {}", folder.display())).collect();
     match best {
         _ if bus.lab => "tethercert provision --lab".to_owned(),
-        Some(_) if found.len() == 1 => format!("tethercert info{usbip}{drivers}"),
-        Some(phone) => format!("tethercert info{usbip}{drivers} --device port:{}", phone.slot()),
+        Some(_) if found.len() == 1 => format!("tethercert info{usbip}{library}{drivers}"),
+        Some(phone) => format!("tethercert info{usbip}{library}{drivers} --device port:{}", phone.slot()),
         None => "tethercert list --watch".to_owned(),
     }
 }
@@ -141,9 +149,13 @@ async fn watch(bench: &Bench, screen: &Screen) -> Result<Exit, CliError> {
         match change {
             Change::Arrived(attached) => {
                 if let Some(found) = bench.finder.recognise(attached) {
-                    screen.json("arrived", &device_line(&found));
-                    let [port, phone, id, can] = cells(&found);
-                    screen.toned(Tone::Good, "came", &dotted(&[format!("port {port}"), phone, id, can]));
+                    came(&found, ("arrived", "came"), screen);
+                    known.push(found);
+                }
+            }
+            Change::Returned(attached) => {
+                if let Some(found) = bench.finder.recognise(attached) {
+                    came(&found, ("returned", "back"), screen);
                     known.push(found);
                 }
             }
@@ -158,6 +170,13 @@ async fn watch(bench: &Bench, screen: &Screen) -> Result<Exit, CliError> {
     }
     screen.stop_spinner();
     Ok(Exit::Done)
+}
+
+/// A phone that came or came back: the word for `--json`, and that for people.
+fn came(found: &Found, (kind, label): (&'static str, &str), screen: &Screen) {
+    screen.json(kind, &device_line(found));
+    let [port, phone, id, can] = cells(found);
+    screen.toned(Tone::Good, label, &dotted(&[format!("port {port}"), phone, id, can]));
 }
 
 fn device_line(found: &Found) -> DeviceLine<'_> {

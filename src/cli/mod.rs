@@ -4,6 +4,7 @@ mod ask;
 mod bench;
 mod error;
 mod exit;
+mod explain;
 mod identify;
 mod info;
 mod job;
@@ -54,9 +55,9 @@ Exit codes:
 
 Environment: TETHERCERT_POOL, TETHERCERT_CERTPROV_URL, TETHERCERT_REGISTRAR,
 TETHERCERT_TRUST_ANCHOR, TETHERCERT_TLS, TETHERCERT_PROXY, TETHERCERT_DRIVERS,
-TETHERCERT_LEDGER and TETHERCERT_USBIP stand for their options. An option is stronger,
-and all of them are stronger than a pool's file: --explain tells where each value is
-from. TETHERCERT_CONFIG is the folder of pools and drivers; TETHERCERT_LOG=debug shows
+TETHERCERT_LEDGER, TETHERCERT_USBIP and TETHERCERT_USB_BACKEND stand for their options.
+An option is stronger, and all of them are stronger than a pool's file: --explain tells
+where each value is from. TETHERCERT_CONFIG is the folder of pools and drivers; TETHERCERT_LOG=debug shows
 what happens underneath; NO_COLOR is honoured.";
 
 #[derive(Subcommand, Debug)]

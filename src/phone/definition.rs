@@ -295,7 +295,7 @@ fn toml_files(folder: &Path) -> Result<Vec<(PathBuf, String)>, DefinitionError> 
 impl Definition {
     /// How much of what it shows the best fitting rule asks for, or nothing where no rule fits.
     fn fit(&self, seen: &Seen<'_>) -> Option<u8> {
-        let fitting = self.usb.iter().filter(|rule| rule.fits(seen));
+        let fitting = self.usb.iter().filter(|rule| rule.fits(seen.vendor, seen.product, seen.interfaces));
         fitting.map(|rule| u8::from(rule.device.is_some()) * 2 + u8::from(rule.interface.is_some())).max()
     }
 
@@ -306,9 +306,10 @@ impl Definition {
 }
 
 impl UsbRule {
-    fn fits(&self, seen: &Seen<'_>) -> bool {
-        self.device.is_none_or(|device| device == (seen.vendor, seen.product))
-            && self.interface.is_none_or(|interface| seen.interfaces.contains(&interface))
+    /// Whether a device with these ids and interfaces shows what is asked for.
+    pub fn fits(&self, vendor: u16, product: u16, interfaces: &[(u8, u8, u8)]) -> bool {
+        self.device.is_none_or(|device| device == (vendor, product))
+            && self.interface.is_none_or(|interface| interfaces.contains(&interface))
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use super::backend::UsbLibrary;
 use super::descriptor::BadDescriptor;
 use super::slot::{Slot, UsbIpHost};
 use super::usbip::Violation;
@@ -105,6 +106,12 @@ pub enum UsbError {
         /// What the system said.
         #[source]
         source: io::Error,
+    },
+    /// This build was made without the library.
+    #[error("this build of tethercert has no {library}")]
+    NotBuilt {
+        /// The library.
+        library: UsbLibrary,
     },
     /// Nothing is plugged in there, or nothing matches.
     #[error("no device was found for {sought}")]
@@ -230,6 +237,9 @@ impl UsbError {
                 "see whether the device is switched on and asks something on its screen, then repeat"
             }
             Self::NoUsb { .. } => "use a computer with USB, or name a USB/IP server with --usbip HOST:PORT",
+            Self::NotBuilt { .. } => {
+                "use a build that has it (cargo install --features libusb), or leave out --usb-backend: every build has system"
+            }
             Self::NotFound { .. } => {
                 "plug the phone in with a cable that carries data; `tethercert list` shows the ports, `info` serial and MAC"
             }
@@ -254,6 +264,7 @@ impl UsbError {
             | Self::Stalled { .. }
             | Self::TimedOut { .. }
             | Self::NoUsb { .. }
+            | Self::NotBuilt { .. }
             | Self::NotFound { .. }
             | Self::Ambiguous { .. }
             | Self::Missing { .. }

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::descriptor::{self, BadDescriptor, Configuration, DeviceDescriptor};
 use super::error::{Doing, Missing, UsbError, Where};
+#[cfg(feature = "libusb")]
+use super::libusb;
 use super::slot::Slot;
-use super::transfer::{ControlIn, ControlKind, ControlOut, Counters, Endpoint, EndpointKind, Recipient};
+use super::transfer::{ControlIn, ControlKind, ControlOut, Counters, Endpoint, EndpointKind, PIECE, Recipient, pieces};
 use super::{system, usbip};
 
 /// How long reading one descriptor may take.
@@ -15,7 +17,8 @@ const DESCRIPTOR: Duration = Duration::from_secs(5);
 ///
 /// Every transfer has a deadline. A transfer that misses it is withdrawn and ends as [`UsbError::TimedOut`]; a USB/IP
 /// server that does not even answer the withdrawal has the same time again, at most a second, before the link ends as
-/// [`UsbError::Silent`]. A transfer whose future is dropped is withdrawn too, and what it carried may be lost. After
+/// [`UsbError::Silent`]. A transfer whose future is dropped is withdrawn too. What a withdrawn read has brought all the
+/// same is for the next read on its endpoint; what a withdrawn write has carried nobody can say. After
 /// [`UsbError::Stalled`] on an endpoint, [`clear_halt`](Self::clear_halt) makes it usable again.
 #[derive(Debug)]
 pub struct Link {
@@ -31,6 +34,8 @@ pub struct Link {
 
 pub(super) enum Backend {
     System(system::Device),
+    #[cfg(feature = "libusb")]
+    Libusb(libusb::Device),
     UsbIp(Box<usbip::Device>),
 }
 
@@ -38,6 +43,8 @@ impl std::fmt::Debug for Backend {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::System(_) => "System(..)",
+            #[cfg(feature = "libusb")]
+            Self::Libusb(_) => "Libusb(..)",
             Self::UsbIp(_) => "UsbIp(..)",
         })
     }
@@ -101,6 +108,8 @@ impl Link {
         let at = Where::Port(self.slot.clone());
         let data = match &mut self.backend {
             Backend::System(device) => device.control_in(request, at, during, deadline).await?,
+            #[cfg(feature = "libusb")]
+            Backend::Libusb(device) => device.control_in(request, at, during, deadline).await?,
             Backend::UsbIp(device) => device.control_in(request, during, deadline).await?,
         };
         self.counters.bytes_in += data.len() as u64;
@@ -114,6 +123,8 @@ impl Link {
         let at = Where::Port(self.slot.clone());
         match &mut self.backend {
             Backend::System(device) => device.control_out(request, at, during, deadline).await?,
+            #[cfg(feature = "libusb")]
+            Backend::Libusb(device) => device.control_out(request, at, during, deadline).await?,
             Backend::UsbIp(device) => device.control_out(request, &at, during, deadline).await?,
         }
         self.counters.bytes_out += request.data.len() as u64;
@@ -122,29 +133,51 @@ impl Link {
 
     /// Sends `data` as one transfer. Empty `data` is a zero-length packet; none is added by itself.
     pub async fn bulk_out(&mut self, endpoint: u8, data: &[u8], deadline: Duration) -> Result<(), UsbError> {
-        let endpoint = self.endpoint(endpoint, EndpointKind::Bulk, false)?;
-        self.counters.bulk += 1;
-        let during = Doing::Transfer { endpoint: endpoint.address };
-        match &mut self.backend {
-            Backend::System(device) => {
-                device.bulk_out(endpoint, data, Where::Port(self.slot.clone()), during, deadline).await?;
-            }
-            Backend::UsbIp(device) => device.write(endpoint, data, during, deadline).await?,
-        }
-        self.counters.bytes_out += data.len() as u64;
-        Ok(())
+        self.write(endpoint, data, data.len(), deadline).await
+    }
+
+    /// Sends `data` as [`bulk_out`](Self::bulk_out) does, in pieces of whole packets, several under way at a time, so that
+    /// the bus is never idle: on it there is no difference. Each piece that has gone out starts the deadline anew.
+    pub async fn stream_out(&mut self, endpoint: u8, data: &[u8], deadline: Duration) -> Result<(), UsbError> {
+        self.write(endpoint, data, PIECE, deadline).await
     }
 
     /// Receives one transfer of at most `max` bytes: it ends with a short packet, a zero-length packet, or when full.
     ///
     /// `max` should be a multiple of the packet size; a packet that does not fit ends as [`UsbError::Damaged`].
     pub async fn bulk_in(&mut self, endpoint: u8, max: usize, deadline: Duration) -> Result<Vec<u8>, UsbError> {
-        self.read(endpoint, EndpointKind::Bulk, max, deadline).await
+        self.read(endpoint, EndpointKind::Bulk, max, usize::MAX, deadline).await
+    }
+
+    /// Receives as [`bulk_in`](Self::bulk_in) does, in pieces of whole packets, several under way at a time. Each piece
+    /// that has come starts the deadline anew.
+    ///
+    /// For what is known to be long: where a short packet ends it early, the pieces behind it are withdrawn.
+    pub async fn stream_in(&mut self, endpoint: u8, max: usize, deadline: Duration) -> Result<Vec<u8>, UsbError> {
+        self.read(endpoint, EndpointKind::Bulk, max, PIECE, deadline).await
     }
 
     /// Receives one report of at most `max` bytes. Some devices send empty ones in between.
     pub async fn interrupt_in(&mut self, endpoint: u8, max: usize, deadline: Duration) -> Result<Vec<u8>, UsbError> {
-        self.read(endpoint, EndpointKind::Interrupt, max, deadline).await
+        self.read(endpoint, EndpointKind::Interrupt, max, usize::MAX, deadline).await
+    }
+
+    async fn write(&mut self, endpoint: u8, data: &[u8], piece: usize, deadline: Duration) -> Result<(), UsbError> {
+        let endpoint = self.endpoint(endpoint, EndpointKind::Bulk, false)?;
+        self.counters.bulk += pieces(data, piece).len() as u64;
+        let during = Doing::Transfer { endpoint: endpoint.address };
+        match &mut self.backend {
+            Backend::System(device) => {
+                device.write(endpoint, data, piece, Where::Port(self.slot.clone()), during, deadline).await?;
+            }
+            #[cfg(feature = "libusb")]
+            Backend::Libusb(device) => {
+                device.write(endpoint, data, Where::Port(self.slot.clone()), during, deadline).await?;
+            }
+            Backend::UsbIp(device) => device.write(endpoint, data, piece, during, deadline).await?,
+        }
+        self.counters.bytes_out += data.len() as u64;
+        Ok(())
     }
 
     async fn read(
@@ -152,22 +185,27 @@ impl Link {
         endpoint: u8,
         kind: EndpointKind,
         max: usize,
+        piece: usize,
         deadline: Duration,
     ) -> Result<Vec<u8>, UsbError> {
         let endpoint = self.endpoint(endpoint, kind, true)?;
-        match kind {
-            EndpointKind::Interrupt => self.counters.interrupt += 1,
-            EndpointKind::Bulk | EndpointKind::Control | EndpointKind::Isochronous => self.counters.bulk += 1,
-        }
         let during = Doing::Transfer { endpoint: endpoint.address };
         let at = Where::Port(self.slot.clone());
         // Whole packets only: a host controller cannot stop in the middle of one.
-        let packet = usize::from(endpoint.max_packet_size);
-        let room = max.div_ceil(packet).max(1).saturating_mul(packet);
-        let asked = u32::try_from(room).unwrap_or(u32::MAX / 0x800 * 0x800);
+        let packet = usize::from(endpoint.max_packet_size).max(1);
+        let most = u32::MAX as usize / 0x800 * 0x800;
+        let room = max.div_ceil(packet).max(1).saturating_mul(packet).min(most);
+        let piece = (piece / packet).max(1).saturating_mul(packet).min(room);
+        let transfers = room.div_ceil(piece) as u64;
+        match kind {
+            EndpointKind::Interrupt => self.counters.interrupt += transfers,
+            EndpointKind::Bulk | EndpointKind::Control | EndpointKind::Isochronous => self.counters.bulk += transfers,
+        }
         let data = match &mut self.backend {
-            Backend::System(device) => device.read(endpoint, asked as usize, at.clone(), during, deadline).await?,
-            Backend::UsbIp(device) => device.read(endpoint, asked, during, deadline).await?,
+            Backend::System(device) => device.read(endpoint, (room, piece), at.clone(), during, deadline).await?,
+            #[cfg(feature = "libusb")]
+            Backend::Libusb(device) => device.read(endpoint, room, at.clone(), during, deadline).await?,
+            Backend::UsbIp(device) => device.read(endpoint, (room, piece), during, deadline).await?,
         };
         if data.len() > max {
             return Err(UsbError::Damaged { at, during, source: None });
@@ -186,6 +224,8 @@ impl Link {
         let during = Doing::ClearingHalt { endpoint: endpoint.address };
         match &mut self.backend {
             Backend::System(device) => device.clear_halt(endpoint, at, during, deadline).await,
+            #[cfg(feature = "libusb")]
+            Backend::Libusb(device) => device.clear_halt(endpoint, at, during, deadline).await,
             Backend::UsbIp(device) => {
                 let request = ControlOut {
                     kind: ControlKind::Standard,

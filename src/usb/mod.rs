@@ -1,14 +1,19 @@
 //! USB: listing and watching devices, opening one, and transfers with deadlines.
 //!
-//! Devices are reached in one of two ways, a closed choice: the computer's own USB (`system`), or a USB/IP server
-//! ([`usbip`]): another machine, or the lab. A third, libusb, would be a third variant of the choice and a file beside
-//! `system.rs`. Nothing outside this folder names the crates behind it, and nothing in it knows what a phone is.
+//! Devices are reached in one of three ways, a closed choice: the computer's own USB by nusb (`system`) or, in builds that
+//! have it, by `libusb`; or a USB/IP server ([`usbip`]): another machine, or the lab. Nothing outside this folder names the
+//! crates behind it, and nothing in it knows what a phone is.
 //!
 //! A device is known by its [`Slot`], the port it is on. What it says about itself is only a claim.
 
 mod attached;
+mod backend;
+mod came;
+mod compare;
 mod descriptor;
 mod error;
+#[cfg(feature = "libusb")]
+mod libusb;
 mod link;
 mod selector;
 mod slot;
@@ -20,6 +25,8 @@ mod watch;
 use std::time::Duration;
 
 pub use self::attached::{Attached, Strings};
+pub use self::backend::{ParseUsbLibraryError, UsbLibrary};
+pub use self::compare::{Seen, SeenBy, compare};
 pub use self::descriptor::{BadDescriptor, Configuration, DeviceDescriptor, Interface, InterfaceKind};
 pub use self::error::{Doing, Missing, UsbError, Where};
 pub use self::link::Link;
@@ -41,6 +48,8 @@ pub struct Usb {
 #[derive(Debug, Clone)]
 enum Backend {
     System,
+    #[cfg(feature = "libusb")]
+    Libusb,
     UsbIp(UsbIpHost),
 }
 
@@ -48,6 +57,21 @@ impl Usb {
     /// The USB of this computer.
     pub fn system() -> Self {
         Self { backend: Backend::System, list_again: LIST_AGAIN }
+    }
+
+    /// The USB of this computer, by the library that is meant.
+    ///
+    /// # Errors
+    ///
+    /// [`UsbError::NotBuilt`] where this build does not have it.
+    pub fn by(library: UsbLibrary) -> Result<Self, UsbError> {
+        match library {
+            UsbLibrary::System => Ok(Self::system()),
+            #[cfg(feature = "libusb")]
+            UsbLibrary::Libusb => Ok(Self { backend: Backend::Libusb, list_again: LIST_AGAIN }),
+            #[cfg(not(feature = "libusb"))]
+            UsbLibrary::Libusb => Err(UsbError::NotBuilt { library }),
+        }
     }
 
     /// The devices that `host` exports over USB/IP.
@@ -67,8 +91,14 @@ impl Usb {
     /// [`UsbError::NoUsb`] for this computer; [`UsbError::Unreachable`], [`UsbError::Silent`] or
     /// [`UsbError::Protocol`] for a USB/IP server.
     pub async fn list(&self) -> Result<Vec<Attached>, UsbError> {
+        self.list_while(Doing::Listing).await
+    }
+
+    async fn list_while(&self, during: Doing) -> Result<Vec<Attached>, UsbError> {
         match &self.backend {
-            Backend::System => system::list(Doing::Listing).await,
+            Backend::System => system::list(during).await,
+            #[cfg(feature = "libusb")]
+            Backend::Libusb => libusb::list(during).await,
             Backend::UsbIp(host) => usbip::list(host).await,
         }
     }
@@ -102,6 +132,12 @@ impl Usb {
                 let backend = link::Backend::System(device);
                 Link::new(slot, interface, descriptor, configuration, Counters::default(), backend)
             }
+            #[cfg(feature = "libusb")]
+            Backend::Libusb => {
+                let (device, descriptor, configuration) = libusb::open(attached, interface).await?;
+                let backend = link::Backend::Libusb(device);
+                Link::new(slot, interface, descriptor, configuration, Counters::default(), backend)
+            }
             Backend::UsbIp(host) => {
                 let device = usbip::open(host, attached).await?;
                 let (descriptor, configuration) = (device.descriptor.clone(), device.configuration.clone());
@@ -128,6 +164,8 @@ impl Usb {
         };
         match &self.backend {
             Backend::System => self.open(attached, number(attached.interfaces.iter())?).await,
+            #[cfg(feature = "libusb")]
+            Backend::Libusb => self.open(attached, number(attached.interfaces.iter())?).await,
             Backend::UsbIp(host) => {
                 let device = usbip::open(host, attached).await?;
                 let (descriptor, configuration) = (device.descriptor.clone(), device.configuration.clone());
@@ -179,6 +217,8 @@ impl Usb {
     pub async fn inspect(&self, attached: &Attached) -> Result<Attached, UsbError> {
         match &self.backend {
             Backend::System => Ok(attached.clone()),
+            #[cfg(feature = "libusb")]
+            Backend::Libusb => Ok(attached.clone()),
             Backend::UsbIp(host) => {
                 let device = usbip::open(host, attached).await?;
                 let (descriptor, configuration) = (device.descriptor.clone(), device.configuration.clone());

@@ -1,7 +1,7 @@
 //! This computer's own USB, through nusb: usbfs on Linux, WinUSB on Windows, IOKit on macOS.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::time::Duration;
 
@@ -12,10 +12,13 @@ use nusb::{DeviceInfo, ErrorKind};
 use tokio::time::{timeout, timeout_at};
 
 use super::attached::{Attached, Strings};
+use super::came::Came;
 use super::descriptor::{Configuration, DeviceDescriptor, InterfaceKind};
 use super::error::{Doing, Missing, UsbError, Where};
 use super::slot::Slot;
-use super::transfer::{ControlIn, ControlKind, ControlOut, Endpoint, EndpointKind, Recipient, end_of};
+use super::transfer::{
+    ControlIn, ControlKind, ControlOut, Endpoint, EndpointKind, Recipient, UNDER_WAY, end_of, pieces,
+};
 
 /// How long opening and claiming may take.
 const OPENING: Duration = Duration::from_secs(10);
@@ -87,6 +90,7 @@ pub(super) struct Device {
     bulk_in: BTreeMap<u8, nusb::Endpoint<Bulk, In>>,
     bulk_out: BTreeMap<u8, nusb::Endpoint<Bulk, Out>>,
     interrupt_in: BTreeMap<u8, nusb::Endpoint<Interrupt, In>>,
+    came: BTreeMap<u8, Came>,
 }
 
 /// Opens the device that is on the port of `sought` and claims `interface`, taking it from a kernel driver on Linux.
@@ -119,7 +123,8 @@ pub(super) async fn open(
         let interface = device.detach_and_claim_interface(interface).await.map_err(failed)?;
         let endpoints = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let (bulk_in, bulk_out, interrupt_in) = endpoints;
-        Ok((Device { interface, bulk_in, bulk_out, interrupt_in }, descriptor, configuration))
+        let device = Device { interface, bulk_in, bulk_out, interrupt_in, came: BTreeMap::new() };
+        Ok((device, descriptor, configuration))
     };
     match timeout(OPENING, opening).await {
         Ok(opened) => opened,
@@ -159,45 +164,41 @@ impl Device {
         answer.map_err(|error| transfer_failure(error, at, during, deadline))
     }
 
-    pub(super) async fn bulk_out(
+    /// Sends `data` in transfers of at most `piece` bytes.
+    pub(super) async fn write(
         &mut self,
         endpoint: Endpoint,
         data: &[u8],
+        piece: usize,
         at: Where,
         during: Doing,
         deadline: Duration,
     ) -> Result<(), UsbError> {
-        let length = data.len();
-        let buffer = Buffer::from(data.to_vec());
         let endpoint = opened(&self.interface, &mut self.bulk_out, endpoint, &at, during)?;
-        let sent = complete(endpoint, buffer, &at, during, deadline).await?;
-        match sent.actual_len == length {
-            true => Ok(()),
-            false => Err(UsbError::Damaged { at, during, source: None }),
-        }
+        send(endpoint, data, piece, &at, during, deadline).await
     }
 
-    /// `asked` is a multiple of the packet size.
+    /// Receives what ends with a short packet or fills `asked`, in transfers of at most `piece` bytes. Both are multiples
+    /// of the packet size.
     pub(super) async fn read(
         &mut self,
         endpoint: Endpoint,
-        asked: usize,
+        (asked, piece): (usize, usize),
         at: Where,
         during: Doing,
         deadline: Duration,
     ) -> Result<Vec<u8>, UsbError> {
-        let buffer = Buffer::new(asked);
-        let completion = match endpoint.kind {
+        let came = self.came.entry(endpoint.address).or_default();
+        match endpoint.kind {
             EndpointKind::Interrupt => {
                 let endpoint = opened(&self.interface, &mut self.interrupt_in, endpoint, &at, during)?;
-                complete(endpoint, buffer, &at, during, deadline).await?
+                receive(endpoint, came, (asked, piece), &at, during, deadline).await
             }
             EndpointKind::Bulk | EndpointKind::Control | EndpointKind::Isochronous => {
                 let endpoint = opened(&self.interface, &mut self.bulk_in, endpoint, &at, during)?;
-                complete(endpoint, buffer, &at, during, deadline).await?
+                receive(endpoint, came, (asked, piece), &at, during, deadline).await
             }
-        };
-        Ok(completion.buffer.into_vec())
+        }
     }
 
     pub(super) async fn clear_halt(
@@ -241,32 +242,137 @@ fn opened<'a, Kind: BulkOrInterrupt, Direction: EndpointDirection>(
     }
 }
 
-/// Makes one transfer; one that misses its deadline is withdrawn, and taken when it completes all the same.
-async fn complete<Kind: BulkOrInterrupt, Direction: EndpointDirection>(
+/// Sends `data` in pieces, several under way at a time; each that goes out starts the deadline anew.
+async fn send(
+    endpoint: &mut nusb::Endpoint<Bulk, Out>,
+    data: &[u8],
+    piece: usize,
+    at: &Where,
+    during: Doing,
+    deadline: Duration,
+) -> Result<(), UsbError> {
+    settle(endpoint, deadline, at, during, |_| {}).await?;
+    let mut until = end_of(deadline);
+    let mut rest = pieces(data, piece);
+    let flight = Flight(endpoint);
+    let mut lengths = VecDeque::new();
+    loop {
+        while lengths.len() < UNDER_WAY
+            && let Some(piece) = rest.pop_front()
+        {
+            flight.0.submit(Buffer::from(piece.to_vec()));
+            lengths.push_back(piece.len());
+        }
+        let Some(length) = lengths.pop_front() else { return Ok(()) };
+        let (completion, is_late) = match timeout_at(until, flight.0.next_complete()).await {
+            Ok(completion) => (completion, false),
+            Err(_) => {
+                // It may go out while it is withdrawn; nothing may go out behind what does not.
+                flight.0.cancel_all();
+                (withdrawn(flight.0, at, during, deadline).await?, true)
+            }
+        };
+        completion.status.map_err(|error| transfer_failure(error, at.clone(), during, deadline))?;
+        if completion.actual_len != length {
+            return Err(UsbError::Damaged { at: at.clone(), during, source: None });
+        }
+        if is_late && (!lengths.is_empty() || !rest.is_empty()) {
+            return Err(UsbError::TimedOut { at: at.clone(), during, after: deadline });
+        }
+        until = end_of(deadline);
+    }
+}
+
+/// Receives in pieces, several under way at a time; each that comes starts the deadline anew. What comes for a read that
+/// was given up is the next one's.
+async fn receive<Kind: BulkOrInterrupt>(
+    endpoint: &mut nusb::Endpoint<Kind, In>,
+    came: &mut Came,
+    (asked, piece): (usize, usize),
+    at: &Where,
+    during: Doing,
+    deadline: Duration,
+) -> Result<Vec<u8>, UsbError> {
+    settle(endpoint, deadline, at, during, |late| keep(came, late)).await?;
+    let mut until = end_of(deadline);
+    // What is under way, and how much that is.
+    let (mut flights, mut submitted) = (VecDeque::new(), 0);
+    let flight = Flight(endpoint);
+    let ended = loop {
+        if let Some(data) = came.take(asked) {
+            break Ok(data);
+        }
+        while flights.len() < UNDER_WAY && came.begun() + submitted < asked {
+            let length = piece.min(asked - came.begun() - submitted);
+            flight.0.submit(Buffer::new(length));
+            flights.push_back(length);
+            submitted += length;
+        }
+        match timeout_at(until, flight.0.next_complete()).await {
+            Ok(Completion { status: Ok(()), actual_len, buffer }) => {
+                let length = flights.pop_front().unwrap_or(actual_len);
+                submitted = submitted.saturating_sub(length);
+                came.add(buffer.into_vec(), actual_len < length);
+                until = end_of(deadline);
+            }
+            Ok(Completion { status: Err(error), .. }) => {
+                came.break_off();
+                break Err(transfer_failure(error, at.clone(), during, deadline));
+            }
+            Err(_) => break Err(UsbError::TimedOut { at: at.clone(), during, after: deadline }),
+        }
+    };
+    if flight.0.pending() == 0 {
+        return ended;
+    }
+    flight.0.cancel_all();
+    while flight.0.pending() > 0 {
+        let late = withdrawn(flight.0, at, during, deadline).await?;
+        keep(came, late);
+    }
+    match ended {
+        // It has come while it was withdrawn.
+        Err(UsbError::TimedOut { .. }) => came.take(asked).map_or(ended, Ok),
+        ended => ended,
+    }
+}
+
+/// Waits for what an earlier call has withdrawn and not waited for.
+async fn settle<Kind: BulkOrInterrupt, Direction: EndpointDirection>(
     endpoint: &mut nusb::Endpoint<Kind, Direction>,
-    buffer: Buffer,
+    deadline: Duration,
+    at: &Where,
+    during: Doing,
+    mut take: impl FnMut(Completion),
+) -> Result<(), UsbError> {
+    let until = end_of(deadline);
+    while endpoint.pending() > 0 {
+        let completion = timeout_at(until, endpoint.next_complete()).await;
+        take(completion.map_err(|_| UsbError::TimedOut { at: at.clone(), during, after: deadline })?);
+    }
+    Ok(())
+}
+
+/// The next transfer that has been withdrawn.
+async fn withdrawn<Kind: BulkOrInterrupt, Direction: EndpointDirection>(
+    endpoint: &mut nusb::Endpoint<Kind, Direction>,
     at: &Where,
     during: Doing,
     deadline: Duration,
 ) -> Result<Completion, UsbError> {
-    let until = end_of(deadline);
-    let stuck = || UsbError::TimedOut { at: at.clone(), during, after: deadline };
-    // A transfer whose future was dropped is withdrawn, but still there.
-    while endpoint.pending() > 0 {
-        timeout_at(until, endpoint.next_complete()).await.map_err(|_| stuck())?;
-    }
-    endpoint.submit(buffer);
-    let flight = Flight(endpoint);
-    let completion = match timeout_at(until, flight.0.next_complete()).await {
-        Ok(completion) => completion,
-        Err(_) => {
-            flight.0.cancel_all();
-            timeout(WITHDRAWAL, flight.0.next_complete()).await.map_err(|_| stuck())?
+    let completion = timeout(WITHDRAWAL, endpoint.next_complete()).await;
+    completion.map_err(|_| UsbError::TimedOut { at: at.clone(), during, after: deadline })
+}
+
+/// Keeps what a transfer has brought for which nobody waits any more.
+fn keep(came: &mut Came, late: Completion) {
+    match late.status {
+        Ok(()) => {
+            let is_short = late.actual_len < late.buffer.requested_len();
+            came.add(late.buffer.into_vec(), is_short);
         }
-    };
-    match completion.status {
-        Ok(()) => Ok(completion),
-        Err(error) => Err(transfer_failure(error, at.clone(), during, deadline)),
+        Err(TransferError::Cancelled) => came.add(late.buffer.into_vec(), false),
+        Err(_) => came.break_off(),
     }
 }
 

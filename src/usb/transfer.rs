@@ -1,8 +1,21 @@
 //! The words for what travels over a link: control requests, endpoints and the count of both.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+/// How long the pieces of a stream are: a whole number of packets at every speed, and no more than kernels like to find
+/// in one place.
+pub(super) const PIECE: usize = 16_384;
+
+/// How many pieces of a stream are under way at a time: enough that the bus never waits for the program.
+pub(super) const UNDER_WAY: usize = 4;
+
+/// `data` in pieces; where there is none, one that is empty.
+pub(super) fn pieces(data: &[u8], piece: usize) -> VecDeque<&[u8]> {
+    if data.is_empty() { VecDeque::from([data]) } else { data.chunks(piece.max(1)).collect() }
+}
 
 /// The end of a deadline that begins now. A day is for ever here: the clock cannot count without end.
 pub(super) fn end_of(deadline: Duration) -> Instant {

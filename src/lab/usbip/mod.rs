@@ -9,8 +9,7 @@
 mod attachment;
 mod bus;
 mod device;
-#[cfg(test)]
-mod echo;
+pub mod echo;
 mod port;
 mod session;
 mod standard;

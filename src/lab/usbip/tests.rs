@@ -3,11 +3,28 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::Speed;
 use super::echo::*;
 use super::{Cut, Exporter, Side};
 use crate::usb::{
     Attached, Change, ControlIn, ControlKind, ControlOut, Doing, Link, Missing, Recipient, Slot, Usb, UsbError,
 };
+
+#[path = "../../../tests/usb-vm/promises.rs"]
+mod promises;
+
+/// What every way to a device promises.
+mod high_speed {
+    use super::{Speed, promises};
+
+    promises::promises!(promises::Bench::over_usbip(Speed::High));
+}
+
+mod super_speed {
+    use super::{Speed, promises};
+
+    promises::promises!(promises::Bench::over_usbip(Speed::Super));
+}
 
 /// A deadline that no test waits for.
 const SOON: Duration = Duration::from_secs(5);
@@ -142,32 +159,6 @@ async fn a_packet_larger_than_the_room_for_it_is_damage_not_data() {
 }
 
 #[tokio::test]
-async fn interrupt_reports_come_one_by_one() {
-    let (_exporter, usb) = bench(&["4711"]).await;
-    let mut link = open(&usb).await;
-    for length in [8, 0, 63] {
-        link.control_out(tell(REPORT, length, 0), SOON).await.unwrap();
-    }
-    for length in [8, 0, 63] {
-        assert_eq!(link.interrupt_in(INTERRUPT_IN, 64, SOON).await.unwrap(), pattern(length));
-    }
-    assert_eq!(link.counters().interrupt, 3);
-}
-
-#[tokio::test]
-async fn a_control_request_carries_data_both_ways_and_no_more_than_asked() {
-    let (_exporter, usb) = bench(&["4711"]).await;
-    let mut link = open(&usb).await;
-    let data = pattern(300);
-    link.control_out(ControlOut { data: &data, ..tell(REMEMBER, 0, 0) }, SOON).await.unwrap();
-    assert_eq!(link.control_in(recall(4096), SOON).await.unwrap(), data);
-    assert_eq!(link.control_in(recall(7), SOON).await.unwrap(), data[..7]);
-    let long = vec![0; 65536];
-    let error = link.control_out(ControlOut { data: &long, ..tell(REMEMBER, 0, 0) }, SOON).await.unwrap_err();
-    assert!(matches!(error, UsbError::Missing { missing: Missing::ControlRoom(65536), .. }), "{error}");
-}
-
-#[tokio::test]
 async fn strings_and_bos_are_read_from_the_device() {
     let (_exporter, usb) = bench(&["4711"]).await;
     let mut link = open(&usb).await;
@@ -178,59 +169,6 @@ async fn strings_and_bos_are_read_from_the_device() {
 }
 
 #[tokio::test]
-async fn a_halted_endpoint_refuses_until_the_halt_is_cleared() {
-    let (_exporter, usb) = bench(&["4711"]).await;
-    let mut link = open(&usb).await;
-    let error = link.bulk_out(BULK_OUT, b"refuse this", SOON).await.unwrap_err();
-    assert!(matches!(error, UsbError::Stalled { during: Doing::Transfer { endpoint: BULK_OUT }, .. }), "{error}");
-    assert!(matches!(link.bulk_out(BULK_OUT, b"hello", SOON).await, Err(UsbError::Stalled { .. })));
-    link.clear_halt(BULK_OUT, SOON).await.unwrap();
-    assert_eq!(echo(&mut link, b"hello").await.unwrap(), b"hello");
-
-    link.control_out(tell(HALT, 0, BULK_IN.into()), SOON).await.unwrap();
-    assert!(matches!(link.bulk_in(BULK_IN, 512, SOON).await, Err(UsbError::Stalled { .. })));
-    link.clear_halt(BULK_IN, SOON).await.unwrap();
-    assert_eq!(echo(&mut link, b"hello").await.unwrap(), b"hello");
-}
-
-#[tokio::test]
-async fn a_refused_control_request_leaves_the_next_one_alone() {
-    let (_exporter, usb) = bench(&["4711"]).await;
-    let mut link = open(&usb).await;
-    let error = link.control_out(tell(0x77, 0, 0), SOON).await.unwrap_err();
-    assert!(matches!(error, UsbError::Stalled { during: Doing::Control { request: 0x77 }, .. }), "{error}");
-    assert_eq!(link.control_in(recall(10), SOON).await.unwrap(), b"");
-}
-
-#[tokio::test]
-async fn a_device_that_says_nothing_times_out_and_the_link_still_works() {
-    let (exporter, usb) = bench(&["4711"]).await;
-    let mut link = open(&usb).await;
-    let error = link.bulk_in(MUTE_IN, 512, BRIEF).await.unwrap_err();
-    assert!(matches!(error, UsbError::TimedOut { after: BRIEF, .. }), "{error}");
-    assert!(!error.ends_link());
-    exporter.hang_at("1-1", exporter.transfers("1-1") + 1);
-    assert!(matches!(link.control_in(recall(10), BRIEF).await, Err(UsbError::TimedOut { .. })));
-    exporter.hang_at("1-1", exporter.transfers("1-1") + 1);
-    assert!(matches!(link.bulk_out(BULK_OUT, b"lost", BRIEF).await, Err(UsbError::TimedOut { .. })));
-    assert_eq!(echo(&mut link, b"hello").await.unwrap(), b"hello");
-}
-
-#[tokio::test]
-async fn a_transfer_that_nobody_waits_for_any_more_does_not_take_the_data_of_the_next() {
-    let (_exporter, usb) = bench(&["4711"]).await;
-    let mut link = open(&usb).await;
-    for _ in 0..20 {
-        tokio::select! {
-            biased;
-            _ = link.bulk_in(BULK_IN, 512, SOON) => panic!("there is nothing to read"),
-            () = tokio::task::yield_now() => {}
-        }
-        assert_eq!(echo(&mut link, b"hello").await.unwrap(), b"hello");
-    }
-}
-
-#[tokio::test]
 async fn what_the_configuration_does_not_have_is_said_before_anything_is_sent() {
     let (exporter, usb) = bench(&["4711"]).await;
     let device = first(&usb).await;
@@ -238,7 +176,7 @@ async fn what_the_configuration_does_not_have_is_said_before_anything_is_sent() 
     assert!(matches!(error, UsbError::Missing { missing: Missing::Interface(3), .. }), "{error}");
     let mut link = usb.open(&device, 0).await.unwrap();
     let before = exporter.transfers("1-1");
-    for endpoint in [0x05, BULK_IN] {
+    for endpoint in [0x0f, BULK_IN] {
         let error = link.bulk_out(endpoint, b"x", SOON).await.unwrap_err();
         assert!(matches!(error, UsbError::Missing { missing: Missing::Endpoint(_), .. }), "{error}");
     }
@@ -269,22 +207,6 @@ async fn a_device_that_left_before_it_was_opened_is_not_found_and_another_in_its
     exporter.unplug("1-1").unwrap();
     assert!(matches!(usb.open(&device, 0).await, Err(UsbError::NotFound { .. })));
     assert_eq!(usb.list().await.unwrap(), []);
-}
-
-#[tokio::test]
-async fn a_cable_pulled_while_the_host_waits_ends_the_wait() {
-    let (exporter, usb) = bench(&["4711"]).await;
-    let mut link = open(&usb).await;
-    let (read, pulled) = tokio::join!(link.bulk_in(BULK_IN, 512, SOON), async {
-        tokio::task::yield_now().await;
-        exporter.pull("1-1")
-    });
-    assert!(pulled);
-    let error = read.unwrap_err();
-    assert!(matches!(error, UsbError::Unplugged { .. }) && error.ends_link(), "{error}");
-    assert!(matches!(echo(&mut link, b"hello").await, Err(UsbError::Unplugged { .. })));
-    assert!(exporter.replug("1-1"));
-    assert_eq!(echo(&mut open(&usb).await, b"hello").await.unwrap(), b"hello");
 }
 
 #[tokio::test]

@@ -85,7 +85,7 @@ impl Exchange {
     ) -> Result<Vec<u8>, PhoneError> {
         self.exchanges += 1;
         let bytes = Frame { kind, epoch: self.epoch, body }.encode();
-        self.link.bulk_out(self.output, &bytes, SILENCE).await.map_err(usb(during))?;
+        self.link.stream_out(self.output, &bytes, SILENCE).await.map_err(usb(during))?;
         if Frame::needs_zero_packet(bytes.len(), self.packet) {
             self.link.bulk_out(self.output, &[], SILENCE).await.map_err(usb(during))?;
         }
@@ -115,12 +115,16 @@ impl Exchange {
     /// One frame: transfers up to one that is not full.
     async fn receive(&mut self, during: Step) -> Result<Vec<u8>, PhoneError> {
         let mut bytes = Vec::new();
+        let mut room = TRANSFER_BYTES;
         loop {
-            let part = self.link.bulk_in(self.input, TRANSFER_BYTES, SILENCE).await.map_err(usb(during))?;
+            let part = self.link.stream_in(self.input, room, SILENCE).await.map_err(usb(during))?;
             bytes.extend_from_slice(&part);
-            if part.len() < TRANSFER_BYTES {
+            if part.len() < room {
                 return Ok(bytes);
             }
+            // It is a long one, and says how long: all of the rest may be under way at once.
+            let rest = Frame::announced(&bytes).min(HEADER_BYTES + MAX_BODY_BYTES).saturating_sub(bytes.len());
+            room = (rest / TRANSFER_BYTES + 1) * TRANSFER_BYTES;
             if bytes.len() > HEADER_BYTES + MAX_BODY_BYTES {
                 return Err(PhoneError::Protocol { during, what: "a frame does not end".into() });
             }

@@ -112,6 +112,14 @@ impl Frame {
         Ok(Self { kind, epoch: u16::from_le_bytes([e0, e1]), body: body.to_vec() })
     }
 
+    /// How long the frame that begins with `bytes` says that it is; 0 where its header is not complete.
+    pub fn announced(bytes: &[u8]) -> usize {
+        match bytes.first_chunk::<HEADER_BYTES>() {
+            Some([_, _, _, _, length @ ..]) => HEADER_BYTES.saturating_add(u32::from_le_bytes(*length) as usize),
+            None => 0,
+        }
+    }
+
     /// Whether a frame of `bytes` bytes must be followed by a zero-length packet on a pipe of `packet` bytes.
     pub fn needs_zero_packet(bytes: usize, packet: usize) -> bool {
         bytes.is_multiple_of(packet)

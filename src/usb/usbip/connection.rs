@@ -3,6 +3,7 @@
 //! There is no task behind it. Whoever waits for a transfer moves the bytes, and dropping the connection closes it at
 //! once, so the server can give the device to the next. A transfer whose future is dropped is withdrawn.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::time::Duration;
 
@@ -11,8 +12,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use super::super::came::Came;
 use super::super::error::{Doing, UsbError, Where};
-use super::super::transfer::end_of;
+use super::super::transfer::{UNDER_WAY, end_of};
 use super::exchange::{Event, Exchange, Request};
 use super::wire::{HEADER, Violation};
 
@@ -31,7 +33,18 @@ pub(super) struct Connection {
     stream: TcpStream,
     at: Where,
     exchange: Exchange,
+    /// What has come on each IN endpoint for a read that was given up.
+    came: BTreeMap<u8, Came>,
     ended: bool,
+}
+
+/// What is to be read of an IN endpoint: all until a short packet, `asked` bytes at most, `piece` bytes at a time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading {
+    pub(super) endpoint: u8,
+    pub(super) interval: u8,
+    pub(super) asked: usize,
+    pub(super) piece: usize,
 }
 
 /// Why nothing more comes from a connection.
@@ -43,7 +56,7 @@ enum End {
 impl Connection {
     /// Takes over `stream` after the server has agreed to the import; `incoming` is what it has sent since.
     pub(super) fn new(stream: TcpStream, at: Where, device: u32, incoming: BytesMut) -> Self {
-        Self { stream, at, exchange: Exchange::new(device, incoming), ended: false }
+        Self { stream, at, exchange: Exchange::new(device, incoming), came: BTreeMap::new(), ended: false }
     }
 
     /// Makes one transfer and gives the data that the device sent, or for an OUT transfer none.
@@ -54,16 +67,7 @@ impl Connection {
         deadline: Duration,
     ) -> Result<Bytes, UsbError> {
         let until = end_of(deadline);
-        if self.ended {
-            return Err(UsbError::Unplugged { at: self.at.clone(), during });
-        }
-        while self.exchange.is_withdrawing() {
-            match timeout_at(until, self.event()).await {
-                Ok(Ok(Event::Completed { .. } | Event::Withdrawn { .. })) => {}
-                Ok(Err(end)) => return Err(self.ended_by(end, during)),
-                Err(_) => return Err(self.silent(during, deadline)),
-            }
-        }
+        self.settle(during, deadline).await?;
         let sequence = self.exchange.submit(&request);
         let at = self.at.clone();
         let (status, actual, data) = match self.landing(sequence, until, deadline).await {
@@ -72,12 +76,18 @@ impl Connection {
             Some(Ok(Event::Withdrawn { .. })) => return Err(UsbError::TimedOut { at, during, after: deadline }),
             Some(Ok(Event::Completed { status, actual, data, .. })) => (status, actual, data),
         };
+        // Only part of the data went out, and nobody can say which.
+        if status == 0 && !request.is_in() && actual as usize != request.data.len() {
+            return Err(UsbError::Damaged { at, during, source: None });
+        }
+        self.judge(status, during, deadline).map(|()| data)
+    }
+
+    /// What an answer's status means.
+    fn judge(&mut self, status: i32, during: Doing, deadline: Duration) -> Result<(), UsbError> {
+        let at = self.at.clone();
         match status {
-            // Only part of the data went out, and nobody can say which.
-            0 if !request.is_in() && actual as usize != request.data.len() => {
-                Err(UsbError::Damaged { at, during, source: None })
-            }
-            0 => Ok(data),
+            0 => Ok(()),
             BROKEN_PIPE => Err(UsbError::Stalled { at, during }),
             NO_DEVICE | SHUT_DOWN => {
                 self.ended = true;
@@ -89,6 +99,141 @@ impl Connection {
                 Err(UsbError::Damaged { at, during, source })
             }
         }
+    }
+
+    /// Sends several requests on one OUT endpoint, some under way at a time; each that is done starts the deadline anew.
+    pub(super) async fn send(
+        &mut self,
+        mut requests: VecDeque<Request<'_>>,
+        during: Doing,
+        deadline: Duration,
+    ) -> Result<(), UsbError> {
+        self.settle(during, deadline).await?;
+        let mut flights = Flights { connection: self, under_way: VecDeque::new(), landed: BTreeMap::new() };
+        let outcome = loop {
+            while flights.under_way.len() < UNDER_WAY
+                && let Some(request) = requests.pop_front()
+            {
+                flights.submit(&request);
+            }
+            if flights.under_way.is_empty() {
+                return Ok(());
+            }
+            let at = flights.connection.at.clone();
+            match timeout_at(end_of(deadline), flights.landing()).await {
+                Ok(Ok(Landed { status: 0, asked, actual, .. })) if asked == actual => {}
+                Ok(Ok(Landed { status: 0, .. })) => break Err(UsbError::Damaged { at, during, source: None }),
+                Ok(Ok(Landed { status, .. })) => match flights.connection.judge(status, during, deadline) {
+                    Ok(()) => {}
+                    failed => break failed,
+                },
+                Ok(Err(end)) => break Err(flights.connection.ended_by(end, during)),
+                Err(_) => break Err(UsbError::TimedOut { at, during, after: deadline }),
+            }
+        };
+        drop(flights);
+        self.land(outcome, during, deadline).await
+    }
+
+    /// Reads from one IN endpoint, some requests under way at a time; each that brings something starts the deadline anew.
+    pub(super) async fn receive(
+        &mut self,
+        reading: Reading,
+        during: Doing,
+        deadline: Duration,
+    ) -> Result<Vec<u8>, UsbError> {
+        let Reading { endpoint, interval, asked, piece } = reading;
+        self.settle(during, deadline).await?;
+        let mut submitted = 0;
+        let mut flights = Flights { connection: self, under_way: VecDeque::new(), landed: BTreeMap::new() };
+        let outcome = loop {
+            let came = flights.connection.came.entry(endpoint).or_default();
+            if let Some(data) = came.take(asked) {
+                break Ok(data);
+            }
+            let begun = came.begun();
+            while flights.under_way.len() < UNDER_WAY && begun + submitted < asked {
+                let length = piece.min(asked - begun - submitted);
+                let asked = u32::try_from(length).unwrap_or(u32::MAX);
+                flights.submit(&Request { endpoint, setup: [0; 8], data: &[], asked, interval });
+                submitted += length;
+            }
+            match timeout_at(end_of(deadline), flights.landing()).await {
+                Ok(Ok(Landed { status, asked, data, .. })) => {
+                    submitted = submitted.saturating_sub(asked as usize);
+                    let came = flights.connection.came.entry(endpoint).or_default();
+                    if status == 0 {
+                        let is_short = data.len() < asked as usize;
+                        came.add(data.into(), is_short);
+                        continue;
+                    }
+                    came.break_off();
+                    match flights.connection.judge(status, during, deadline) {
+                        Ok(()) => {}
+                        Err(failed) => break Err(failed),
+                    }
+                }
+                Ok(Err(end)) => break Err(flights.connection.ended_by(end, during)),
+                Err(_) => {
+                    let at = flights.connection.at.clone();
+                    break Err(UsbError::TimedOut { at, during, after: deadline });
+                }
+            }
+        };
+        drop(flights);
+        match self.land(outcome, during, deadline).await {
+            // It has come while it was withdrawn.
+            Err(UsbError::TimedOut { at, during, after }) => {
+                let came = self.came.entry(endpoint).or_default().take(asked);
+                came.ok_or(UsbError::TimedOut { at, during, after })
+            }
+            landed => landed,
+        }
+    }
+
+    /// Waits for the answers to what was withdrawn at the end of a call, for a moment only.
+    async fn land<T>(
+        &mut self,
+        outcome: Result<T, UsbError>,
+        during: Doing,
+        deadline: Duration,
+    ) -> Result<T, UsbError> {
+        if self.ended {
+            return outcome;
+        }
+        match self.settle_until(end_of(deadline.min(GRACE))).await {
+            Some(Err(end)) if outcome.is_err() => Err(self.ended_by(end, during)),
+            Some(_) => outcome,
+            None => Err(self.silent(during, deadline)),
+        }
+    }
+
+    /// Waits for the answers to what an earlier call has withdrawn. What came all the same is for the next read.
+    async fn settle(&mut self, during: Doing, deadline: Duration) -> Result<(), UsbError> {
+        if self.ended {
+            return Err(UsbError::Unplugged { at: self.at.clone(), during });
+        }
+        match self.settle_until(end_of(deadline)).await {
+            Some(Ok(())) => Ok(()),
+            Some(Err(end)) => Err(self.ended_by(end, during)),
+            None => Err(self.silent(during, deadline)),
+        }
+    }
+
+    /// `None` when the answers do not come in time.
+    async fn settle_until(&mut self, until: Instant) -> Option<Result<(), End>> {
+        while self.exchange.is_withdrawing() {
+            match timeout_at(until, self.event()).await {
+                Ok(Ok(Event::Completed { endpoint, status: 0, asked, data, .. })) if endpoint & 0x8f > 0x80 => {
+                    let is_short = data.len() < asked as usize;
+                    self.came.entry(endpoint).or_default().add(data.into(), is_short);
+                }
+                Ok(Ok(Event::Completed { .. } | Event::Withdrawn { .. })) => {}
+                Ok(Err(end)) => return Some(Err(end)),
+                Err(_) => return None,
+            }
+        }
+        Some(Ok(()))
     }
 
     /// Waits for a submitted transfer, and withdraws it when it misses its deadline. `None` when the server falls silent.
@@ -122,6 +267,13 @@ impl Connection {
                 Ok(1..) => {}
                 Ok(0) | Err(_) => return Err(End::Closed),
             }
+        }
+    }
+
+    /// Sends as far as it goes now; the next transfer sends the rest.
+    fn send_what_goes(&mut self) {
+        if let Ok(sent) = self.stream.try_write(&self.exchange.outgoing) {
+            let _ = self.exchange.outgoing.split_to(sent);
         }
     }
 
@@ -172,13 +324,59 @@ impl Flight<'_> {
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
         if !self.landed {
-            let Connection { stream, exchange, .. } = &mut *self.connection;
-            exchange.withdraw(self.sequence);
-            // As far as it goes now; the next transfer sends the rest.
-            if let Ok(sent) = stream.try_write(&exchange.outgoing) {
-                let _ = exchange.outgoing.split_to(sent);
+            self.connection.exchange.withdraw(self.sequence);
+            self.connection.send_what_goes();
+        }
+    }
+}
+
+/// Transfers on one endpoint: those still under way are withdrawn when it is dropped.
+struct Flights<'a> {
+    connection: &'a mut Connection,
+    under_way: VecDeque<u32>,
+    /// Answers that came before those of earlier transfers.
+    landed: BTreeMap<u32, Landed>,
+}
+
+/// An answer.
+struct Landed {
+    status: i32,
+    asked: u32,
+    actual: u32,
+    data: Bytes,
+}
+
+impl Flights<'_> {
+    fn submit(&mut self, request: &Request<'_>) {
+        let sequence = self.connection.exchange.submit(request);
+        self.under_way.push_back(sequence);
+    }
+
+    /// The answer to the first that is under way. May be dropped at any time without loss.
+    async fn landing(&mut self) -> Result<Landed, End> {
+        loop {
+            if let Some(first) = self.under_way.front()
+                && let Some(landed) = self.landed.remove(first)
+            {
+                self.under_way.pop_front();
+                return Ok(landed);
+            }
+            if let Event::Completed { sequence, status, asked, actual, data, .. } = self.connection.event().await? {
+                self.landed.insert(sequence, Landed { status, asked, actual, data });
             }
         }
+    }
+}
+
+impl Drop for Flights<'_> {
+    fn drop(&mut self) {
+        let landed = &self.landed;
+        let left: Vec<u32> = self.under_way.drain(..).filter(|sequence| !landed.contains_key(sequence)).collect();
+        if left.is_empty() || self.connection.ended {
+            return;
+        }
+        left.into_iter().for_each(|sequence| self.connection.exchange.withdraw(sequence));
+        self.connection.send_what_goes();
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Exchange {
 
 #[derive(Debug, Clone, Copy)]
 struct UnderWay {
-    is_in: bool,
+    endpoint: u8,
     asked: u32,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Request<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Event {
     /// The transfer is complete; `actual` bytes went over, and those of an IN transfer are `data`.
-    Completed { sequence: u32, status: i32, actual: u32, data: Bytes },
+    Completed { sequence: u32, endpoint: u8, status: i32, asked: u32, actual: u32, data: Bytes },
     /// The transfer `target` is withdrawn, or was complete before.
     Withdrawn { target: u32 },
 }
@@ -87,7 +87,7 @@ impl Exchange {
         };
         self.outgoing.extend_from_slice(&submit.header());
         self.outgoing.extend_from_slice(request.data);
-        self.under_way.insert(sequence, UnderWay { is_in, asked });
+        self.under_way.insert(sequence, UnderWay { endpoint: request.endpoint, asked });
         sequence
     }
 
@@ -111,19 +111,19 @@ impl Exchange {
         match answer.kind {
             AnswerKind::Submitted { status, actual } => {
                 let under_way = self.under_way.get(&sequence).copied();
-                let UnderWay { is_in, asked } = under_way.ok_or(Violation::Sequence { sequence })?;
+                let UnderWay { endpoint, asked } = under_way.ok_or(Violation::Sequence { sequence })?;
                 // Judged before the data has come: nothing is kept for a server that announces more.
                 if actual > asked {
                     return Err(Violation::Length { actual, asked });
                 }
-                let length = if is_in { actual as usize } else { 0 };
+                let length = if endpoint & 0x80 != 0 { actual as usize } else { 0 };
                 if self.incoming.len() < HEADER + length {
                     return Ok(None);
                 }
                 self.under_way.remove(&sequence);
                 let mut frame = self.incoming.split_to(HEADER + length);
                 let data = frame.split_off(HEADER).freeze();
-                Ok(Some(Event::Completed { sequence, status, actual, data }))
+                Ok(Some(Event::Completed { sequence, endpoint, status, asked, actual, data }))
             }
             AnswerKind::Unlinked => {
                 let target = self.withdrawals.remove(&sequence).ok_or(Violation::Sequence { sequence })?;

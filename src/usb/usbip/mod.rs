@@ -16,14 +16,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use self::connection::Connection;
+use self::connection::{Connection, Reading};
 use self::exchange::Request;
 use self::wire::Exported;
 use super::attached::{Attached, Strings};
 use super::descriptor::{self, Configuration, DeviceDescriptor};
 use super::error::{Doing, Missing, UsbError, Where};
 use super::slot::{BusId, Slot, UsbIpHost};
-use super::transfer::{ControlIn, ControlKind, ControlOut, Counters, Endpoint, Recipient};
+use super::transfer::{ControlIn, ControlKind, ControlOut, Counters, Endpoint, Recipient, pieces};
 
 pub use self::wire::Violation;
 
@@ -249,28 +249,31 @@ impl Device {
         control_out(&mut self.connection, at, request, during, deadline).await
     }
 
+    /// Receives what ends with a short packet or fills `asked`, in transfers of at most `piece` bytes. Both are multiples
+    /// of the packet size.
     pub(super) async fn read(
         &mut self,
         endpoint: Endpoint,
-        asked: u32,
+        (asked, piece): (usize, usize),
         during: Doing,
         deadline: Duration,
     ) -> Result<Vec<u8>, UsbError> {
         let Endpoint { address, interval, .. } = endpoint;
-        let request = Request { endpoint: address, setup: [0; 8], data: &[], asked, interval };
-        self.connection.transfer(request, during, deadline).await.map(Vec::from)
+        self.connection.receive(Reading { endpoint: address, interval, asked, piece }, during, deadline).await
     }
 
+    /// Sends `data` in transfers of at most `piece` bytes.
     pub(super) async fn write(
         &mut self,
         endpoint: Endpoint,
         data: &[u8],
+        piece: usize,
         during: Doing,
         deadline: Duration,
     ) -> Result<(), UsbError> {
         let Endpoint { address, interval, .. } = endpoint;
-        let request = Request { endpoint: address, setup: [0; 8], data, asked: 0, interval };
-        self.connection.transfer(request, during, deadline).await.map(drop)
+        let request = |data| Request { endpoint: address, setup: [0; 8], data, asked: 0, interval };
+        self.connection.send(pieces(data, piece).into_iter().map(request).collect(), during, deadline).await
     }
 }
 

@@ -1,0 +1,17 @@
+//! What the program promises on a real kernel's USB. `tests/usb-vm/run` starts this in a virtual machine; one module a subject.
+//!
+//! Each test begins with [`guest::here`], has the kernel's USB to itself, and leaves it as it was.
+
+mod board;
+mod desk;
+mod frames;
+mod gadget;
+mod guest;
+mod machine;
+mod matrix;
+mod power_cut;
+#[path = "../cli/tool.rs"]
+mod tool;
+mod usbip_peers;
+mod usbipd;
+mod world;
