@@ -26,6 +26,10 @@ const OPENING: Duration = Duration::from_secs(10);
 /// Where an operating system leaves no trace of a withdrawn transfer for this long, the link is of no use.
 const WITHDRAWAL: Duration = Duration::from_secs(2);
 
+/// What Windows says of a device that another program has open.
+const ERROR_ACCESS_DENIED: u32 = 5;
+const ERROR_SHARING_VIOLATION: u32 = 32;
+
 /// What is plugged in now.
 pub(super) async fn list(during: Doing) -> Result<Vec<Attached>, UsbError> {
     Ok(devices(during).await?.iter().map(attached).collect())
@@ -388,10 +392,18 @@ impl<Kind: BulkOrInterrupt, Direction: EndpointDirection> Drop for Flight<'_, Ki
 }
 
 fn failure(error: nusb::Error, at: Where, during: Doing) -> UsbError {
-    match error.kind() {
-        ErrorKind::Busy => UsbError::Busy { at, during },
-        ErrorKind::PermissionDenied => UsbError::NoPermission { at, during, source: error.into() },
-        ErrorKind::Disconnected => UsbError::Unplugged { at, during },
+    match (error.kind(), error.os_error()) {
+        (ErrorKind::Busy, _) => UsbError::Busy { at, during },
+        // Windows gives a WinUSB device to one program at a time, and nusb leaves the refusal as it came.
+        (ErrorKind::Other, Some(ERROR_ACCESS_DENIED | ERROR_SHARING_VIOLATION)) if cfg!(windows) => {
+            UsbError::Busy { at, during }
+        }
+        (ErrorKind::PermissionDenied, _) => UsbError::NoPermission { at, during, source: error.into() },
+        // Another driver than WinUSB has it, or none: what is missing is the driver, and the source says so.
+        (ErrorKind::Unsupported, _) if cfg!(windows) && during == Doing::Opening => {
+            UsbError::NoPermission { at, during, source: error.into() }
+        }
+        (ErrorKind::Disconnected, _) => UsbError::Unplugged { at, during },
         // Unsupported, Other, and kinds that a later nusb may add.
         _ => UsbError::System { at, during, source: error.into() },
     }
