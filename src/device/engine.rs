@@ -8,8 +8,8 @@ use crate::phone::tether::session::{
     KEY_BYTES, SessionError, contributes, hash_of, noise_builder, read_handshake, seal, unseal, write_handshake,
 };
 use snow::{HandshakeState, TransportState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -27,9 +27,32 @@ pub(super) struct Line {
     epoch: AtomicU16,
     state: AtomicU8,
     last_error: AtomicU8,
+    seen: Mutex<Seen>,
+}
+
+/// What STATUS tells of the phone itself.
+#[derive(Default)]
+struct Seen {
+    pending: bool,
+    asks: bool,
+    max_body_bytes: u32,
+}
+
+impl Seen {
+    fn of(inside: &Inside) -> Self {
+        Self {
+            pending: inside.memory().pending.is_some(),
+            asks: inside.asking,
+            max_body_bytes: inside.material.max_body_bytes,
+        }
+    }
 }
 
 impl Line {
+    pub(super) fn new(phone: &Phone) -> Self {
+        Self { seen: Mutex::new(Seen::of(&phone.lock())), ..Self::default() }
+    }
+
     pub(super) fn epoch(&self) -> u16 {
         self.epoch.load(Ordering::SeqCst)
     }
@@ -40,8 +63,12 @@ impl Line {
         self.set(LinkState::Idle);
     }
 
+    /// Also while the phone is busy with its storage, which can take longer than a host waits: then with what was so before.
     pub(super) fn status(&self, phone: &Phone) -> Status {
-        let inside = phone.lock();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(inside) = phone.inside.try_lock() {
+            *seen = Seen::of(&inside);
+        }
         let state = match self.state.load(Ordering::SeqCst) {
             1 => LinkState::Handshake,
             2 => LinkState::Session,
@@ -53,10 +80,10 @@ impl Line {
             highest_version: VERSION,
             state,
             epoch: self.epoch(),
-            pending: inside.memory().pending.is_some(),
-            asks: inside.asking,
+            pending: seen.pending,
+            asks: seen.asks,
             last_error: self.last_error.load(Ordering::SeqCst),
-            max_body_bytes: inside.material.max_body_bytes,
+            max_body_bytes: seen.max_body_bytes,
         }
     }
 
@@ -328,29 +355,14 @@ fn open(inside: &Inside, mut noise: HandshakeState, body: &[u8]) -> Result<(Tran
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::{Honest, Memory, NoPanel, PhoneMaterial, Storage, WriteError};
+    use crate::device::memory::InMemory;
+    use crate::device::{Honest, NoPanel, PhoneMaterial};
     use crate::phone::tether::session::{Hello, HostKey};
     use proptest::prelude::*;
 
-    struct Nothing;
-
-    impl Storage for Nothing {
-        fn read(&self) -> Memory {
-            Memory::default()
-        }
-
-        fn write(&mut self, _memory: &Memory) -> Result<(), WriteError> {
-            Ok(())
-        }
-
-        fn keep_clock(&mut self, _offset_seconds: i64) -> Result<(), WriteError> {
-            Ok(())
-        }
-    }
-
     fn phone() -> Phone {
         let material = PhoneMaterial::new(1, Arc::new(|_| zeroize::Zeroizing::default()));
-        Phone::new(material, Box::new(Nothing), Box::new(Honest), Arc::new(NoPanel), [7; 32].into())
+        Phone::new(material, Box::new(InMemory::default()), Box::new(Honest), Arc::new(NoPanel), [7; 32].into())
     }
 
     proptest! {

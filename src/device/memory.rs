@@ -179,6 +179,27 @@ pub fn read_record(bytes: &[u8]) -> Option<(u64, Memory)> {
     Some((u64::from_be_bytes(sequence.try_into().ok()?), decode(memory).ok()?))
 }
 
+/// Forgets at the next start.
+#[cfg(test)]
+#[derive(Default)]
+pub(crate) struct InMemory(Memory);
+
+#[cfg(test)]
+impl Storage for InMemory {
+    fn read(&self) -> Memory {
+        self.0.clone()
+    }
+
+    fn write(&mut self, memory: &Memory) -> Result<(), WriteError> {
+        self.0 = memory.clone();
+        Ok(())
+    }
+
+    fn keep_clock(&mut self, _offset_seconds: i64) -> Result<(), WriteError> {
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

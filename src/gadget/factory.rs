@@ -97,7 +97,10 @@ pub fn make_maker(folder: &Folder, name: &str) -> Result<String, FactoryError> {
     }
     let pkcs8 = keys::make(KeyKind::P256);
     let key = key_pair(&pkcs8, "the maker's key")?;
-    let mut params = named(name);
+    let mut params = CertificateParams::default();
+    params.distinguished_name = name_of(name);
+    params.serial_number = Some(serial());
+    params.not_after = NO_END;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let root = params.self_signed(&key).map_err(unreadable("the maker's root"))?;
@@ -158,7 +161,8 @@ pub fn request(folder: &Folder, model: &str, serial: &str, mac: [u8; 6]) -> Resu
             key
         }
     };
-    let mut params = named(model);
+    let mut params = CertificateParams::default();
+    params.distinguished_name = name_of(model);
     params.distinguished_name.push(DnType::from_oid(&SERIAL_NUMBER), serial);
     let mac: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
     let urn = format!("urn:mac:{}", mac.join("-")).try_into().map_err(unreadable("the MAC"))?;
@@ -226,13 +230,10 @@ fn key_pair(pkcs8: &[u8], what: &'static str) -> Result<KeyPair, FactoryError> {
     KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8.into(), &PKCS_ECDSA_P256_SHA256).map_err(unreadable(what))
 }
 
-fn named(name: &str) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.serial_number = Some(serial());
-    params.not_after = NO_END;
-    params
+fn name_of(name: &str) -> DistinguishedName {
+    let mut distinguished = DistinguishedName::new();
+    distinguished.push(DnType::CommonName, name);
+    distinguished
 }
 
 /// Positive and without a leading zero.

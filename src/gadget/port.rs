@@ -9,7 +9,7 @@ use crate::device::{INTERFACE_GUID, Phone, Socket};
 use crate::phone::tether::frames::{
     INTERFACE_CLASS, INTERFACE_PROTOCOL, INTERFACE_SUBCLASS, REQUEST_RESET, REQUEST_STATUS,
 };
-use pipes::{InPipe, OutPipe};
+use pipes::{Hardware, InPipe, OutPipe};
 use std::future::Future;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -248,10 +248,10 @@ impl Line {
     }
 
     /// Drops what of before lies in either pipe, in an order that lets nothing slip into the new epoch.
-    async fn begin_epoch(&mut self, epoch: u16) {
-        self.from_host.stop().await;
+    async fn begin_epoch(&mut self, epoch: u16, hardware: Hardware) {
+        self.from_host.stop(hardware).await;
         self.socket().begin_epoch(epoch);
-        self.to_host.flush().await;
+        self.to_host.flush(hardware).await;
     }
 }
 
@@ -268,12 +268,12 @@ async fn events(
         match event {
             // SET_CONFIGURATION or SET_INTERFACE.
             Event::Enable => {
-                line.begin_epoch(0).await;
+                line.begin_epoch(0, Hardware::Empty).await;
                 line.from_host.go();
                 on_event(PortEvent::Configured);
             }
             Event::Disable => {
-                line.begin_epoch(0).await;
+                line.begin_epoch(0, Hardware::Empty).await;
                 on_event(PortEvent::Deconfigured);
             }
             Event::Suspend => on_event(PortEvent::Suspended),
@@ -306,7 +306,7 @@ async fn write_request(request: CtrlReceiver<'_>, line: &mut Line) {
     if (asked.request_type, asked.request) != (0x41, REQUEST_RESET) || asked.value == 0 || asked.length != 0 {
         return;
     }
-    line.begin_epoch(asked.value).await;
+    line.begin_epoch(asked.value, Hardware::Holds).await;
     line.from_host.go();
     // This is the status stage: the host goes on when all of before is gone.
     if let Err(error) = block_in_place(|| request.recv_all()) {

@@ -86,6 +86,7 @@ impl Hand {
         let (hello, body) = Hello::new(&HostKey::ephemeral()).unwrap();
         self.send(FrameKind::Hello, body, usize::MAX).await;
         let answer = self.receive().await;
+        assert_eq!((answer.kind, answer.epoch), (FrameKind::HelloAnswer, self.epoch), "{:02x?}", answer.body);
         let (mut session, body) = hello.answered(&answer.body).unwrap().0.open("by hand", [7; 32]).unwrap();
         self.send(FrameKind::Open, body, usize::MAX).await;
         let answer = self.receive().await;

@@ -1,21 +1,37 @@
 //! The two bulk endpoints, each a task that owns it. FunctionFS takes transfers through the kernel's asynchronous I/O;
-//! giving it one can block while no host has configured the phone, which is why no other task may wait for these.
+//! giving it one, or asking about the endpoint, blocks while no host has configured the phone. So that happens in these
+//! tasks alone, and nobody waits for them longer than [`PATIENCE`].
 
 use crate::device::{Cable, Socket};
 use crate::phone::tether::frames::Frame;
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, block_in_place};
+use tokio::time::timeout;
 use usb_gadget::function::custom::{EndpointReceiver, EndpointSender};
+
+/// How long a task may take to do what it is told. One that takes longer is held by the kernel, because the host has
+/// gone in this moment; it goes on when one is there again, and sees then what it was told meanwhile.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One transfer: a whole number of packets at every speed, and small enough for a kernel short of memory.
 const TRANSFER_BYTES: usize = 16_384;
 
+/// What else may hold data of before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hardware {
+    /// Nothing: the kernel has emptied the endpoint when it was disabled or enabled.
+    Empty,
+    /// The endpoint's FIFO.
+    Holds,
+}
+
 enum Receive {
     /// Take back what is armed and drop what has come; say when it is done.
-    Stop(oneshot::Sender<()>),
+    Stop(Hardware, oneshot::Sender<()>),
     /// Receive.
     Go,
 }
@@ -33,10 +49,10 @@ impl OutPipe {
     }
 
     /// Receives no more until [`OutPipe::go`]; returns when nothing of before can arrive.
-    pub(super) async fn stop(&mut self) {
+    pub(super) async fn stop(&mut self, hardware: Hardware) {
         let (done, is_done) = oneshot::channel();
-        if self.commands.send(Receive::Stop(done)).is_ok() {
-            let _ = is_done.await;
+        if self.commands.send(Receive::Stop(hardware, done)).is_ok() {
+            let _ = timeout(PATIENCE, is_done).await;
         }
     }
 
@@ -47,7 +63,7 @@ impl OutPipe {
     /// Gives the endpoint back.
     pub(super) async fn end(self) {
         drop(self.commands);
-        let _ = self.task.await;
+        let _ = timeout(PATIENCE, self.task).await;
     }
 }
 
@@ -69,10 +85,14 @@ async fn receive(
             biased;
             command = commands.recv() => match command {
                 Some(Receive::Go) => receiving = true,
-                Some(Receive::Stop(done)) => {
+                Some(Receive::Stop(hardware, done)) => {
                     receiving = false;
-                    let _ = block_in_place(|| endpoint.cancel());
-                    let _ = endpoint.control().and_then(|control| control.discard_fifo());
+                    block_in_place(|| {
+                        let _ = endpoint.cancel();
+                        if hardware == Hardware::Holds {
+                            let _ = endpoint.control().and_then(|control| control.discard_fifo());
+                        }
+                    });
                     let _ = done.send(());
                 }
                 None => {
@@ -101,7 +121,7 @@ async fn receive(
 enum Send {
     Frame(Frame),
     /// Take back what is armed; say when it is done.
-    Flush(oneshot::Sender<()>),
+    Flush(Hardware, oneshot::Sender<()>),
 }
 
 /// Phone to host.
@@ -132,17 +152,17 @@ impl InPipe {
     }
 
     /// Drops what waits to be sent; returns when nothing of it can still go.
-    pub(super) async fn flush(&mut self) {
+    pub(super) async fn flush(&mut self, hardware: Hardware) {
         let (done, is_done) = oneshot::channel();
-        if self.commands.send(Send::Flush(done)).is_ok() {
-            let _ = is_done.await;
+        if self.commands.send(Send::Flush(hardware, done)).is_ok() {
+            let _ = timeout(PATIENCE, is_done).await;
         }
     }
 
     /// Gives the endpoint back.
     pub(super) async fn end(self) {
         drop(self.commands);
-        let _ = self.task.await;
+        let _ = timeout(PATIENCE, self.task).await;
     }
 }
 
@@ -162,14 +182,18 @@ async fn send(mut endpoint: EndpointSender, mut commands: mpsc::UnboundedReceive
         tokio::select! {
             biased;
             command = commands.recv() => match command {
-                Some(Send::Frame(frame)) => match endpoint.max_packet_size() {
+                Some(Send::Frame(frame)) => match block_in_place(|| endpoint.max_packet_size()) {
                     Ok(packet) => waiting.extend(parts(&frame, packet.max(1))),
                     Err(error) => tracing::debug!(%error, "no host to send to"),
                 },
-                Some(Send::Flush(done)) => {
+                Some(Send::Flush(hardware, done)) => {
                     waiting.clear();
-                    let _ = block_in_place(|| endpoint.cancel());
-                    let _ = endpoint.control().and_then(|control| control.discard_fifo());
+                    block_in_place(|| {
+                        let _ = endpoint.cancel();
+                        if hardware == Hardware::Holds {
+                            let _ = endpoint.control().and_then(|control| control.discard_fifo());
+                        }
+                    });
                     let _ = done.send(());
                 }
                 None => {
