@@ -52,15 +52,13 @@ impl Signals {
 #[cfg(windows)]
 impl Signals {
     pub(crate) fn new() -> Result<Self, CliError> {
-        let open = || {
-            std::io::Result::Ok((
-                windows::ctrl_c()?,
-                windows::ctrl_break()?,
-                windows::ctrl_close()?,
-                windows::ctrl_shutdown()?,
-            ))
-        };
-        Ok(Self { kinds: open().map_err(CliError::Signals)? })
+        let kinds = (
+            windows::ctrl_c().map_err(CliError::Signals)?,
+            windows::ctrl_break().map_err(CliError::Signals)?,
+            windows::ctrl_close().map_err(CliError::Signals)?,
+            windows::ctrl_shutdown().map_err(CliError::Signals)?,
+        );
+        Ok(Self { kinds })
     }
 
     /// Waits for the next one. After the last two, Windows ends the process some five seconds later whatever it does: a job
