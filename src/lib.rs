@@ -14,8 +14,14 @@
 #[cfg(test)]
 extern crate self as tethercert;
 
+#[cfg(all(feature = "gadget", not(target_os = "linux")))]
+compile_error!(
+    "the reference phone (feature `gadget`) is for Linux boards: leave the feature away, or build with a Linux --target"
+);
+
 pub mod credential;
 pub mod device;
+mod folders;
 #[cfg(all(feature = "gadget", target_os = "linux"))]
 pub mod gadget;
 pub mod lab;

@@ -436,10 +436,19 @@ fn leads_here(ip: IpAddr) -> bool {
 
 /// What phones and the ledger call this computer.
 pub(crate) fn host_label() -> String {
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let name = kernel.or_else(|| std::env::var("COMPUTERNAME").ok()).or_else(|| std::env::var("HOSTNAME").ok());
-    let name: String = name.unwrap_or_default().trim().chars().take(32).collect();
+    let name: String = host_name().unwrap_or_default().trim().chars().take(32).collect();
     if name.is_empty() { "tethercert".to_owned() } else { name }
+}
+
+fn host_name() -> Option<String> {
+    if cfg!(windows) {
+        return std::env::var("COMPUTERNAME").ok();
+    }
+    // Linux has it in a file; elsewhere, macOS above all, a program of every Unix says it.
+    std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| {
+        let said = std::process::Command::new("uname").arg("-n").output().ok()?;
+        String::from_utf8(said.stdout).ok()
+    })
 }
 
 #[cfg(test)]

@@ -140,7 +140,7 @@ fn card(args: &Args, lab: &Lab, ready: &Ready, screen: &Screen) {
     let Some(user) = ready.users.first() else { return };
     screen.line("next", "in another terminal:");
     screen.blank();
-    let mut wires = vec![format!("--drivers {}", ready.drivers.display())];
+    let mut wires = vec![format!("--drivers {}", word(ready.drivers.display()))];
     if !args.attach {
         wires.insert(0, format!("--usbip {}", ready.usbip));
     }
@@ -149,10 +149,10 @@ fn card(args: &Args, lab: &Lab, ready: &Ready, screen: &Screen) {
         ready.phones.iter().skip(1).take(1).map(|_| "--device serial:LAB00001".to_owned()).collect();
     let pool = [
         format!("--certprov-url {}", ready.certprov_url),
-        format!("--trust-anchor {}", ready.trust_anchor.display()),
-        format!("--user {} --login '{}'", user.user, user.login),
-        format!("--password-file {}", user.password_file.display()),
-        format!("--ledger {}", lab.folder().join("ledger.sqlite").display()),
+        format!("--trust-anchor {}", word(ready.trust_anchor.display())),
+        format!("--user {} --login {}", user.user, word(&user.login)),
+        format!("--password-file {}", word(user.password_file.display())),
+        format!("--ledger {}", word(lab.folder().join("ledger.sqlite").display())),
     ];
     command(screen, "provision", &[wires.as_slice(), device.as_slice(), pool.as_slice()].concat());
     if ready.phones.len() > 1 {
@@ -170,10 +170,38 @@ fn card(args: &Args, lab: &Lab, ready: &Ready, screen: &Screen) {
     screen.line("end", "Ctrl-C");
 }
 
-/// A command to copy, with its lines continued.
+/// A command to copy, with its lines continued. The shells of Windows have no sign in common for that: there it is one line.
 fn command(screen: &Screen, name: &str, options: &[String]) {
     // As this program was called, since a fresh build is in no search path.
     let program = std::env::args_os().next().unwrap_or_else(|| "tethercert".into());
     let program = program.to_string_lossy();
-    screen.command(&format!("{program} {name} \\\n  {}", options.join(" \\\n  ")));
+    let next = if cfg!(windows) { " " } else { " \\\n  " };
+    screen.command(&format!("{program} {name}{next}{}", options.join(next)));
+}
+
+/// As the shell of this system reads it as one word: PowerShell and cmd, or a Unix shell.
+fn word(text: impl std::fmt::Display) -> String {
+    let text = text.to_string();
+    let plain = |c: char| c.is_alphanumeric() || "._-/:@".contains(c) || (cfg!(windows) && "\\~".contains(c));
+    match text.chars().all(plain) {
+        true => text,
+        false if cfg!(windows) => format!("\"{text}\""),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::word;
+
+    #[test]
+    fn a_word_of_a_command_to_copy_is_one_word_to_the_shell() {
+        assert_eq!(word("contoso.example:443/x-1_2"), "contoso.example:443/x-1_2");
+        let (blank, backslash) = match cfg!(windows) {
+            true => (r#""C:\First Last\lab""#, r"CONTOSO\alice"),
+            false => (r"'C:\First Last\lab'", r"'CONTOSO\alice'"),
+        };
+        assert_eq!((word(r"C:\First Last\lab").as_str(), word(r"CONTOSO\alice").as_str()), (blank, backslash));
+        assert_eq!(word("it's"), if cfg!(windows) { "\"it's\"" } else { r"'it'\''s'" });
+    }
 }

@@ -6,7 +6,7 @@ use super::event::{Event, JobStarted};
 use super::view::{self, JobSummary, TransactionView};
 use super::{JobNumber, Sequence, TransactionId};
 use crate::credential::SipAddress;
-use etcetera::AppStrategy as _;
+use crate::folders;
 use futures_util::TryStreamExt as _;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
@@ -51,9 +51,8 @@ pub struct Filter {
 
 /// Where the ledger is when nobody says otherwise: `~/.local/share/tethercert/ledger.sqlite` and its like.
 pub fn default_path() -> Result<PathBuf, LedgerError> {
-    let names = etcetera::AppStrategyArgs { app_name: "tethercert".into(), ..Default::default() };
-    let places = etcetera::choose_app_strategy(names).map_err(|source| LedgerError::NoHome { source })?;
-    Ok(places.in_data_dir("ledger.sqlite"))
+    let folder = folders::data().map_err(|source| LedgerError::NoHome { source })?;
+    Ok(folder.join("ledger.sqlite"))
 }
 
 impl Ledger {
@@ -61,7 +60,8 @@ impl Ledger {
     /// `station_label` (the host's name), which gets its UUID with its first event.
     pub async fn open(path: &Path, station_label: &str) -> Result<Self, LedgerError> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            make_folder(folder)
+            // It names people.
+            folders::make_private(folder)
                 .map_err(|source| LedgerError::NotWritable { path: path.to_owned(), source: source.into() })?;
         }
         Self::connect(path, station_label, None).await
@@ -413,15 +413,6 @@ impl Ledger {
             _ => LedgerError::Database { path, source },
         }
     }
-}
-
-/// The ledger names people: its folder is for this user alone.
-fn make_folder(folder: &Path) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
 }
 
 #[cfg(test)]

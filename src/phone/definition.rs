@@ -11,6 +11,7 @@ pub use udev::udev_rules;
 
 use super::anchors::{self, AnchorList};
 use crate::credential::Fingerprint;
+use crate::folders;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -217,9 +218,7 @@ impl Definitions {
 
     /// Where a user's own definitions are: `~/.config/tethercert/drivers` and its like. Nothing without a home folder.
     pub fn user_folder() -> Option<PathBuf> {
-        let names = etcetera::AppStrategyArgs { app_name: "tethercert".into(), ..Default::default() };
-        let places = etcetera::choose_app_strategy(names).ok()?;
-        Some(etcetera::AppStrategy::in_config_dir(&places, "drivers"))
+        Some(folders::settings().ok()?.join("drivers"))
     }
 
     /// Adds the definition in `text`, named like the file `path`, in place of one of the same name.

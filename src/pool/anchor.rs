@@ -21,7 +21,8 @@ impl Anchor {
         let sha256 = certificate.fingerprint();
         let name: String = sha256.to_string().chars().take(32).collect();
         let sha1 = Thumbprint::sha1_of(certificate.der());
-        Self { file: PathBuf::from(folder).join(format!("{name}.pem")), sha256, sha1 }
+        // With a slash on every system: a pool's file and its folder may be carried from one to another.
+        Self { file: PathBuf::from(format!("{folder}/{name}.pem")), sha256, sha1 }
     }
 
     /// Whether it is this certificate.

@@ -5,6 +5,7 @@
 
 use super::{Anchor, Origin, PoolFile, PoolName, PoolsError, Setting};
 use crate::credential::{Certificate, pem};
+use crate::folders;
 use crate::tls::{Trust, TrustError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -72,9 +73,7 @@ impl Pools {
 
     /// Where a user's pools are: `~/.config/tethercert/pools` and its like.
     pub fn of_this_user() -> Result<Self, PoolsError> {
-        let names = etcetera::AppStrategyArgs { app_name: "tethercert".into(), ..Default::default() };
-        let places = etcetera::choose_app_strategy(names).map_err(|_| PoolsError::NoHome)?;
-        Ok(Self::at(etcetera::AppStrategy::in_config_dir(&places, "pools")))
+        Ok(Self::at(folders::settings().map_err(|_| PoolsError::NoHome)?.join("pools")))
     }
 
     /// The file of the pool of this name.

@@ -1,5 +1,6 @@
 //! This computer's own USB, through nusb: usbfs on Linux, WinUSB on Windows, IOKit on macOS.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::time::Duration;
@@ -24,6 +25,10 @@ const OPENING: Duration = Duration::from_secs(10);
 
 /// Where an operating system leaves no trace of a withdrawn transfer for this long, the link is of no use.
 const WITHDRAWAL: Duration = Duration::from_secs(2);
+
+/// What Windows says of a device that another program has open.
+const ERROR_ACCESS_DENIED: u32 = 5;
+const ERROR_SHARING_VIOLATION: u32 = 32;
 
 /// What is plugged in now.
 pub(super) async fn list(during: Doing) -> Result<Vec<Attached>, UsbError> {
@@ -55,7 +60,23 @@ fn attached(device: &DeviceInfo) -> Attached {
 }
 
 fn slot(device: &DeviceInfo) -> Slot {
-    Slot::system(device.bus_id(), device.port_chain())
+    Slot::system(&bus(device.bus_id()), device.port_chain())
+}
+
+/// Linux and macOS number their buses. Windows has a path for each, `PCIROOT(0)#PCI(0201)#USBROOT(0)`, which a shell takes only
+/// in quotes: here it is `pci0.0201.usb0`.
+fn bus(id: &str) -> Cow<'_, str> {
+    let part = |part: &str| {
+        let (name, value) = part.strip_suffix(')')?.split_once('(')?;
+        Some(match name {
+            "PCI" => value.to_owned(),
+            "PCIROOT" => format!("pci{value}"),
+            "USBROOT" => format!("usb{value}"),
+            _ => format!("{}{value}", name.to_ascii_lowercase()),
+        })
+    };
+    let parts: Option<Vec<String>> = id.split('#').map(part).collect();
+    parts.map_or(Cow::Borrowed(id), |parts| Cow::Owned(parts.join(".")))
 }
 
 fn kind(interface: &nusb::InterfaceInfo) -> InterfaceKind {
@@ -371,10 +392,18 @@ impl<Kind: BulkOrInterrupt, Direction: EndpointDirection> Drop for Flight<'_, Ki
 }
 
 fn failure(error: nusb::Error, at: Where, during: Doing) -> UsbError {
-    match error.kind() {
-        ErrorKind::Busy => UsbError::Busy { at, during },
-        ErrorKind::PermissionDenied => UsbError::NoPermission { at, during, source: error.into() },
-        ErrorKind::Disconnected => UsbError::Unplugged { at, during },
+    match (error.kind(), error.os_error()) {
+        (ErrorKind::Busy, _) => UsbError::Busy { at, during },
+        // Windows gives a WinUSB device to one program at a time, and nusb leaves the refusal as it came.
+        (ErrorKind::Other, Some(ERROR_ACCESS_DENIED | ERROR_SHARING_VIOLATION)) if cfg!(windows) => {
+            UsbError::Busy { at, during }
+        }
+        (ErrorKind::PermissionDenied, _) => UsbError::NoPermission { at, during, source: error.into() },
+        // Another driver than WinUSB has it, or none: what is missing is the driver, and the source says so.
+        (ErrorKind::Unsupported, _) if cfg!(windows) && during == Doing::Opening => {
+            UsbError::NoPermission { at, during, source: error.into() }
+        }
+        (ErrorKind::Disconnected, _) => UsbError::Unplugged { at, during },
         // Unsupported, Other, and kinds that a later nusb may add.
         _ => UsbError::System { at, during, source: error.into() },
     }
@@ -422,6 +451,16 @@ mod tests {
         assert!(matches!(failure(TransferError::Stall), UsbError::Stalled { .. }));
         assert!(matches!(failure(TransferError::Fault), UsbError::Damaged { .. }));
         assert!(matches!(failure(TransferError::Unknown(5)), UsbError::System { .. }));
+    }
+
+    #[test]
+    fn a_port_on_windows_is_typed_without_quotes_and_read_back() {
+        let path = "PCIROOT(0)#PCI(0201)#PCI(0000)#USBROOT(0)";
+        let slot = Slot::system(&bus(path), &[23, 2]);
+        assert_eq!(slot.to_string(), "pci0.0201.0000.usb0-23.2");
+        assert_eq!(slot.to_string().parse(), Ok(slot));
+        let others = [("1", "1"), ("", ""), ("ACPI(_SB_)#USBROOT(1)", "acpi_SB_.usb1"), ("14", "14"), ("X(", "X(")];
+        assert!(others.iter().all(|(id, name)| bus(id) == *name));
     }
 
     #[tokio::test]

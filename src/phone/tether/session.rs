@@ -2,6 +2,7 @@
 
 use super::binding::{self, Side};
 use super::messages::{self, HelloAnswer, Open, VERSION};
+use crate::folders;
 use aws_lc_rs::agreement;
 use snow::{Builder, HandshakeState, TransportState};
 use std::fs;
@@ -73,7 +74,7 @@ impl HostKey {
 
     fn store(&self, path: &Path) -> io::Result<()> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::create_dir_all(folder)?;
+        folders::make_private(folder)?;
         // Written beside and renamed, so that a power cut leaves no half key.
         let mut file = tempfile::Builder::new().prefix(".host-key").tempfile_in(folder)?;
         file.write_all(self.0.as_slice())?;
