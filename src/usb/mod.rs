@@ -6,7 +6,10 @@
 //!
 //! A device is known by its [`Slot`], the port it is on. What it says about itself is only a claim.
 
+#[cfg(target_os = "linux")]
+pub mod access;
 mod attached;
+mod class;
 mod descriptor;
 mod error;
 mod link;
@@ -20,6 +23,7 @@ mod watch;
 use std::time::Duration;
 
 pub use self::attached::{Attached, Strings};
+pub use self::class::what;
 pub use self::descriptor::{BadDescriptor, Configuration, DeviceDescriptor, Interface, InterfaceKind};
 pub use self::error::{Doing, Missing, UsbError, Where};
 pub use self::link::Link;

@@ -4,6 +4,7 @@ mod faults;
 mod lab;
 mod pools;
 mod resume;
+mod setup;
 mod tool;
 mod trust;
 
@@ -114,7 +115,7 @@ fn contains(bytes: &[u8], secret: &str) -> bool {
 #[test]
 fn every_help_page_is_as_it_was_read_over() {
     let tool = Tool::new();
-    let pages: [&[&str]; 17] = [
+    let pages: [&[&str]; 19] = [
         &["--help"],
         &["list", "--help"],
         &["info", "--help"],
@@ -125,6 +126,8 @@ fn every_help_page_is_as_it_was_read_over() {
         &["verify", "--help"],
         &["setup", "--help"],
         &["setup", "pool", "--help"],
+        &["setup", "udev", "--help"],
+        &["setup", "driver", "--help"],
         &["pool", "--help"],
         &["pool", "show", "--help"],
         &["pool", "capture", "--help"],

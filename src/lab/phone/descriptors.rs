@@ -2,8 +2,9 @@
 //! beside it, and Microsoft OS 2.0 descriptors that give the tether interface WinUSB without a driver
 //! (docs/tether-protocol.md, section 2; Microsoft OS 2.0 Descriptors Specification).
 
-use super::PhoneMaterial;
+use super::{Extra, PhoneMaterial};
 use crate::lab::usbip::{Descriptors, Speed};
+pub use crate::phone::tether::frames::INTERFACE_GUID;
 use crate::phone::tether::frames::{INTERFACE_CLASS, INTERFACE_PROTOCOL, INTERFACE_SUBCLASS};
 
 /// Bulk pipe from the host.
@@ -15,8 +16,6 @@ pub(super) const PACKET_BYTES: u16 = 512;
 
 /// The vendor request by which Windows reads the descriptor set.
 pub const WINDOWS_VENDOR_CODE: u8 = 0x20;
-/// Names the tether interface to programs on Windows.
-pub const INTERFACE_GUID: &str = "{6E9B1F0C-3B7D-4C55-9E0A-54D1C0DE0001}";
 
 /// Windows 8.1, the first that reads OS 2.0 descriptors.
 const WINDOWS_8_1: [u8; 4] = [0x00, 0x00, 0x03, 0x06];
@@ -28,15 +27,17 @@ pub fn tether_descriptors(material: &PhoneMaterial) -> Descriptors {
     let [m0, m1] = PACKET_BYTES.to_le_bytes();
     let tether = material.interface;
     let update = u8::from(tether == 0);
+    // A phone without a serial number has no string for it.
+    let serial = if material.serial.is_empty() { 0 } else { 3 };
     #[rustfmt::skip]
     let device = [
         18, 1, 0x10, 0x02, // USB 2.1: has a BOS
         0, 0, 0, 64,       // class by interface
         v0, v1, p0, p1, 0x00, 0x02,
-        1, 2, 3, 1,
+        1, 2, serial, 1,
     ];
     #[rustfmt::skip]
-    let configuration = vec![
+    let mut configuration = vec![
         9, 2, 50, 0, 2, 1, 0, 0xc0, 50, // two interfaces, self-powered, 100 mA
         9, 4, tether, 0, 2, INTERFACE_CLASS, INTERFACE_SUBCLASS, INTERFACE_PROTOCOL, 0,
         7, 5, BULK_OUT, 2, m0, m1, 0,
@@ -44,6 +45,16 @@ pub fn tether_descriptors(material: &PhoneMaterial) -> Descriptors {
         9, 4, update, 0, 0, 0xfe, 0x01, 0x01, 0, // firmware update, run-time mode (DFU 1.1, section 4.1.2)
         9, 0x21, 0x00, 0xff, 0x00, 0x00, 0x04, 0x10, 0x01,
     ];
+    let mut next = tether.max(update) + 1;
+    for Extra { kind: (class, subclass, protocol), hidden } in material.extras.iter().copied() {
+        let (number, setting) = if hidden { (update, 1) } else { (next, 0) };
+        configuration.extend([9, 4, number, setting, 0, class, subclass, protocol, 0]);
+        configuration[2] += 9;
+        if !hidden {
+            configuration[4] += 1;
+            next += 1;
+        }
+    }
     let strings = [&material.maker, &material.model, &material.serial].map(|text| text.to_string()).to_vec();
     Descriptors { device, configuration, bos: Some(binary_object_store()), strings, speed: Speed::High }
 }

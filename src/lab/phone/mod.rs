@@ -54,6 +54,8 @@ pub struct PhoneMaterial {
     pub usb_id: (u16, u16),
     /// Number of the tether interface; the firmware update interface behind it takes another.
     pub interface: u8,
+    /// What it brings beside these two: no honest phone of its model has any of it.
+    pub extras: Vec<Extra>,
     /// Capabilities, as bits of [`capability`].
     pub capabilities: u32,
     /// Key kinds it can make.
@@ -103,6 +105,7 @@ impl PhoneMaterial {
             device: Uuid::new_v5(&Uuid::NAMESPACE_OID, &mac),
             usb_id: (0x1209, 0x0001),
             interface: 0,
+            extras: Vec::new(),
             capabilities: capability::LIGHT
                 | capability::SCREEN
                 | capability::KEYS
@@ -126,6 +129,15 @@ impl PhoneMaterial {
             keys,
         }
     }
+}
+
+/// An interface by which a device attacks a computer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extra {
+    /// Class, subclass and protocol.
+    pub kind: (u8, u8, u8),
+    /// Only another setting of the firmware update interface: a list of interfaces does not show it.
+    pub hidden: bool,
 }
 
 /// The phone's clock.
@@ -340,6 +352,18 @@ impl VirtualPhone {
     /// Changes what it is made of, as another firmware would: what its flash holds stays, and so does its USB device.
     pub fn rebuild(&self, change: impl FnOnce(&mut PhoneMaterial)) {
         change(&mut self.lock().material);
+    }
+
+    /// Has it make a new static key for its sessions, as a phone may at each start.
+    pub fn make_a_new_session_key(&self) {
+        aws_lc_rs::rand::fill(self.lock().noise_key.as_mut_slice()).expect("the system gives random bytes");
+    }
+
+    /// Somebody gives up the transaction that is not finished, in the phone's own menu.
+    pub fn forget_what_is_pending(&self) {
+        let mut inside = self.lock();
+        let memory = Memory { pending: None, ..inside.flash.read() };
+        inside.flash.write(&memory).expect("the power is on");
     }
 
     /// What the person at the phone does from now on.
