@@ -1,7 +1,7 @@
 //! Somebody in the lab's room, who pulls cables and puts them in again: into the same phone, another port, another phone.
 
 use super::Lab;
-use super::phone::{PhoneMaterial, VirtualPhone};
+use super::phone::{Extra, PhoneMaterial, VirtualPhone};
 use std::time::Duration;
 
 /// How often somebody looks at the cables.
@@ -86,10 +86,17 @@ impl Lab {
         }
     }
 
-    /// Makes the first phone anew in what its USB descriptors tell, and plugs it in again.
-    pub(super) fn rebuild_on_the_bus(&mut self, change: impl FnOnce(&mut PhoneMaterial)) {
+    /// Has the first phone bring an interface that it should not, and plugs it in again.
+    pub fn bring(&mut self, extra: Extra) {
         let Some((bus_id, phone)) = self.phones.first() else { return };
-        phone.rebuild(change);
+        phone.bring(extra);
+        self.exporter.plug(bus_id, Box::new(phone.device()));
+    }
+
+    /// Takes the first phone's serial number away, and plugs it in again.
+    pub(super) fn take_the_serial_away(&mut self) {
+        let Some((bus_id, phone)) = self.phones.first() else { return };
+        phone.rebuild(|material| material.serial.clear());
         self.exporter.plug(bus_id, Box::new(phone.device()));
     }
 }

@@ -265,10 +265,8 @@ async fn nothing_is_published_for_a_phone_that_no_longer_waits_for_it() {
 
 /// A phone that brings something, plugged in beside nothing else.
 async fn bringing(extra: Extra) -> Bench {
-    let mut bench = Bench::with_phones(0).await;
-    let mut material = bench.lab.material(1);
-    material.extras.push(extra);
-    bench.lab.plug(material);
+    let mut bench = Bench::new().await;
+    bench.lab.bring(extra);
     bench
 }
 

@@ -169,7 +169,7 @@ pub(super) const FAULTS: &[Entry] = &[
         name: "no-serial",
         takes: Nothing,
         says: "the phone has no serial number, and so no factory key that is for it",
-        does: Phone(|lab, _| lab.rebuild_on_the_bus(|material| material.serial.clear())),
+        does: Phone(|lab, _| lab.take_the_serial_away()),
     },
     Entry {
         name: "brings",
@@ -183,7 +183,7 @@ pub(super) const FAULTS: &[Entry] = &[
                 "second-tether" => Extra { kind: crate::phone::tether::INTERFACE, hidden: false },
                 _ => Extra { kind: (0x03, 0x01, 0x01), hidden: false },
             };
-            lab.rebuild_on_the_bus(|material| material.extras.push(extra));
+            lab.bring(extra);
         }),
     },
     Entry {

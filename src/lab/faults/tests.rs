@@ -97,7 +97,7 @@ fn judged(written: &str, lab: &Lab) -> bool {
             said(&first) == said(&second) && first.factory.map(|it| it.0) != second.factory.map(|it| it.0)
         }
         "no-serial" => material.serial.is_empty(),
-        "brings=keyboard" => material.extras == [Extra { kind: (3, 1, 1), hidden: false }],
+        "brings=keyboard" => phone.extras() == [Extra { kind: (3, 1, 1), hidden: false }],
         "clock-of-2008" => year == Some(2008),
         "clock-unset" => year.is_none(),
         "clock-ahead" => year == Some(2037),
@@ -146,7 +146,7 @@ async fn a_cable_that_a_fault_has_pulled_is_put_in_again_and_so_is_the_power() {
     assert!(cable.is_in());
     cable.pull();
     assert!(!cable.is_in());
-    phone.lock().power = false;
+    phone.power_off();
     while !(cable.is_in() && phone.has_power()) {
         tokio::task::yield_now().await;
     }

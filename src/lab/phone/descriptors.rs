@@ -2,9 +2,8 @@
 //! beside it, and Microsoft OS 2.0 descriptors that give the tether interface WinUSB without a driver
 //! (docs/tether-protocol.md, section 2; Microsoft OS 2.0 Descriptors Specification).
 
-use super::{Extra, PhoneMaterial};
+use crate::device::{INTERFACE_GUID, PhoneMaterial};
 use crate::lab::usbip::{Descriptors, Speed};
-pub use crate::phone::tether::frames::INTERFACE_GUID;
 use crate::phone::tether::frames::{INTERFACE_CLASS, INTERFACE_PROTOCOL, INTERFACE_SUBCLASS};
 
 /// Bulk pipe from the host.
@@ -20,8 +19,17 @@ pub const WINDOWS_VENDOR_CODE: u8 = 0x20;
 /// Windows 8.1, the first that reads OS 2.0 descriptors.
 const WINDOWS_8_1: [u8; 4] = [0x00, 0x00, 0x03, 0x06];
 
-/// All descriptors of a phone.
-pub fn tether_descriptors(material: &PhoneMaterial) -> Descriptors {
+/// An interface by which a device attacks a computer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extra {
+    /// Class, subclass and protocol.
+    pub kind: (u8, u8, u8),
+    /// Only another setting of the firmware update interface: a list of interfaces does not show it.
+    pub hidden: bool,
+}
+
+/// All descriptors of a phone, and of what it brings beside.
+pub fn tether_descriptors(material: &PhoneMaterial, extras: &[Extra]) -> Descriptors {
     let [v0, v1] = material.usb_id.0.to_le_bytes();
     let [p0, p1] = material.usb_id.1.to_le_bytes();
     let [m0, m1] = PACKET_BYTES.to_le_bytes();
@@ -46,7 +54,7 @@ pub fn tether_descriptors(material: &PhoneMaterial) -> Descriptors {
         9, 0x21, 0x00, 0xff, 0x00, 0x00, 0x04, 0x10, 0x01,
     ];
     let mut next = tether.max(update) + 1;
-    for Extra { kind: (class, subclass, protocol), hidden } in material.extras.iter().copied() {
+    for Extra { kind: (class, subclass, protocol), hidden } in extras.iter().copied() {
         let (number, setting) = if hidden { (update, 1) } else { (next, 0) };
         configuration.extend([9, 4, number, setting, 0, class, subclass, protocol, 0]);
         configuration[2] += 9;
