@@ -7,8 +7,11 @@ mod desk;
 mod frames;
 mod gadget;
 mod guest;
+mod identity;
 mod machine;
 mod matrix;
+mod own_usb;
+mod permissions;
 mod power_cut;
 #[path = "../cli/tool.rs"]
 mod tool;
