@@ -361,6 +361,9 @@ fn listed(unexpected: &[InterfaceKind]) -> String {
 
 /// Also where such a device is only shown.
 pub fn what_to_do_about(unexpected: &[InterfaceKind]) -> String {
+    if unexpected.iter().any(|kind| kind.triple() == super::tether::INTERFACE) {
+        return "unplug it: a phone has one tether interface, and no definition lets a second one in".into();
+    }
     let entries = unexpected.iter().map(|kind| {
         let (class, subclass, protocol) = kind.triple();
         format!("{{ class = {class:#04x}, subclass = {subclass:#04x}, protocol = {protocol:#04x}, why = \"…\" }}")

@@ -206,7 +206,7 @@ fn tags(known: &str) -> Vec<String> {
 /// Reads an access list as the kernel gives it: version 2, then tag, permissions and number of each entry.
 fn acl(bytes: &[u8]) -> Option<Vec<AclEntry>> {
     let (version, entries) = bytes.split_first_chunk::<4>()?;
-    if u32::from_le_bytes(*version) != 2 || entries.len() % 8 != 0 {
+    if u32::from_le_bytes(*version) != 2 || !entries.len().is_multiple_of(8) {
         return None;
     }
     let entry = |entry: &[u8]| {
@@ -254,6 +254,10 @@ mod tests {
         Node { path: "/dev/bus/usb/001/004".into(), owner: 0, group: 46, mode, acl, tags: Vec::new(), opens: Ok(()) }
     }
 
+    // No computer has users of these numbers, so that none has a name.
+    const ALICE: u32 = 4_000_001_000;
+    const BOB: u32 = 4_000_001_001;
+
     fn user(user: u32, groups: &[u32]) -> Who {
         Who { user, groups: groups.to_vec() }
     }
@@ -261,19 +265,19 @@ mod tests {
     #[test]
     fn a_node_lets_in_its_owner_its_group_or_whom_its_list_names() {
         let plain = node(0o664, Vec::new());
-        assert!(plain.lets_in(&user(0, &[])) && !plain.lets_in(&user(1000, &[1000])));
+        assert!(plain.lets_in(&user(0, &[])) && !plain.lets_in(&user(ALICE, &[1000])));
         let shared = node(0o660, Vec::new());
-        assert!(shared.lets_in(&user(1000, &[1000, 46])) && !shared.lets_in(&user(1001, &[1001])));
+        assert!(shared.lets_in(&user(ALICE, &[1000, 46])) && !shared.lets_in(&user(BOB, &[1001])));
 
         let entry = |who, permissions| AclEntry { who, permissions };
         let list = |mask| {
-            let entries = [(AclWho::Owner, 6), (AclWho::User(1000), 6), (AclWho::OwningGroup, 4), (AclWho::Others, 4)];
+            let entries = [(AclWho::Owner, 6), (AclWho::User(ALICE), 6), (AclWho::OwningGroup, 4), (AclWho::Others, 4)];
             let entries = entries.into_iter().map(|(who, permissions)| entry(who, permissions));
             node(0o664, entries.chain([entry(AclWho::Mask, mask)]).collect())
         };
-        assert!(list(6).lets_in(&user(1000, &[])) && !list(4).lets_in(&user(1000, &[])), "the mask is the most");
-        assert!(!list(6).lets_in(&user(1001, &[46])), "with a list its group's entry counts, and not the mode");
-        assert_eq!(list(6).to_string().split(", ").nth(1), Some("user:1000:rw"));
+        assert!(list(6).lets_in(&user(ALICE, &[])) && !list(4).lets_in(&user(ALICE, &[])), "the mask is the most");
+        assert!(!list(6).lets_in(&user(BOB, &[46])), "with a list its group's entry counts, and not the mode");
+        assert_eq!(list(6).to_string().split(", ").nth(1), Some("user:4000001000:rw"));
     }
 
     #[test]

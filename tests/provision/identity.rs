@@ -283,7 +283,10 @@ async fn a_device_that_brings_a_keyboard_a_disk_or_a_network_is_refused_before_a
         assert_eq!(unexpected[0].triple(), kind);
         assert_eq!(error.remedyable(), Remedyable::Policy);
         let (class, subclass, protocol) = kind;
-        let entry = format!("{{ class = {class:#04x}, subclass = {subclass:#04x}, protocol = {protocol:#04x}, why");
+        let entry = match kind {
+            tethercert::phone::tether::INTERFACE => "no definition lets a second one in".to_owned(),
+            _ => format!("{{ class = {class:#04x}, subclass = {subclass:#04x}, protocol = {protocol:#04x}, why"),
+        };
         assert!(error.next_step().contains(&entry), "{}", error.next_step());
         // What is read of a hidden one is its descriptors.
         let transfers = bench.lab.exporter().transfers(PORT) - before;

@@ -229,7 +229,14 @@ fn a_makers_file_expects_what_it_gives_a_reason_for_and_nothing_else() {
         refused(&text("[{ class = 0xff, subclass = 0x54, protocol = 1, why = 'itself' }]")),
         refused(&text(&format!("[{hid}]")).replace("'tether'", "'none'\nwhat_can_be_done = 'nothing'")),
     ];
-    insta::assert_snapshot!(errors.join("\n"), @r"");
+    insta::assert_snapshot!(errors.join("\n"), @r#"
+    drivers/acme.toml:5: `expects`: names the same interface twice
+    drivers/acme.toml:5: `why`: says in 1 to 200 characters what the phone has it for
+    drivers/acme.toml:5: `expects`: missing field `why`
+    drivers/acme.toml:5: `expects`: missing field `subclass`
+    drivers/acme.toml:5: `expects`: names what a phone has beside the interface that is spoken to, not that one
+    drivers/acme.toml:6: `expects`: counts only for a phone that is spoken to: protocol = "tether"
+    "#);
 }
 
 proptest! {
