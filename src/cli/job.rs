@@ -19,7 +19,7 @@ use tethercert::lab::web_services::User;
 use tethercert::ledger::{Ledger, RosterLine, Terms, Unfinished};
 use tethercert::phone::{Driver, Found, Parting, Phone};
 use tethercert::pool::{Origin, Setting};
-use tethercert::provision::{Jitter, Job, LabPhone, ProvisionError, Stop, provision, resume};
+use tethercert::provision::{Jitter, Job, LabPhone, Outcome, ProvisionError, Stop, provision, resume};
 use tethercert::service::{SignIn, SignInWay};
 
 /// How often a publication is tried where nobody says otherwise, and how long is waited in between.
@@ -128,6 +128,7 @@ pub(crate) struct Asked {
 }
 
 /// Whether a job is new.
+#[derive(Clone, Copy)]
 pub(crate) enum Way<'a> {
     Anew,
     Resumed(&'a Unfinished),
@@ -208,6 +209,14 @@ impl Asked {
             }
         };
         desk.screen.stop_spinner();
+        let outcome = match (way, outcome) {
+            (Way::Resumed(unfinished), Outcome::NotDone(failure) | Outcome::Unknown(failure))
+                if failure.error.is_about_another_phone() =>
+            {
+                return report::not_resumed(unfinished, &failure.error.into(), desk.screen);
+            }
+            (_, outcome) => outcome,
+        };
         let spent = report::Spent {
             took: started.elapsed().saturating_sub(console.waited()),
             traffic: phone.driver().traffic(),

@@ -6,10 +6,13 @@
 //!
 //! A device is known by its [`Slot`], the port it is on. What it says about itself is only a claim.
 
+#[cfg(target_os = "linux")]
+pub mod access;
 mod attached;
 mod backend;
 mod came;
 mod compare;
+mod class;
 mod descriptor;
 mod error;
 #[cfg(feature = "libusb")]
@@ -27,6 +30,7 @@ use std::time::Duration;
 pub use self::attached::{Attached, Strings};
 pub use self::backend::{ParseUsbLibraryError, UsbLibrary};
 pub use self::compare::{Seen, SeenBy, compare};
+pub use self::class::what;
 pub use self::descriptor::{BadDescriptor, Configuration, DeviceDescriptor, Interface, InterfaceKind};
 pub use self::error::{Doing, Missing, UsbError, Where};
 pub use self::link::Link;

@@ -97,6 +97,15 @@ impl Slot {
         }
     }
 
+    /// The bus of this computer, by its number as it is written.
+    #[cfg(target_os = "linux")]
+    pub(super) fn system_bus(&self) -> Option<&str> {
+        match &self.0 {
+            Place::System { bus, .. } => Some(bus),
+            Place::UsbIp { .. } => None,
+        }
+    }
+
     pub(super) fn bus_id(&self) -> Option<&BusId> {
         match &self.0 {
             Place::System { .. } => None,

@@ -5,6 +5,7 @@ mod lab;
 mod pools;
 mod resume;
 mod roster;
+mod setup;
 mod tool;
 mod trust;
 
@@ -115,7 +116,7 @@ fn contains(bytes: &[u8], secret: &str) -> bool {
 #[test]
 fn every_help_page_is_as_it_was_read_over() {
     let tool = Tool::new();
-    let pages: [&[&str]; 17] = [
+    let pages: [&[&str]; 19] = [
         &["--help"],
         &["list", "--help"],
         &["info", "--help"],
@@ -126,6 +127,8 @@ fn every_help_page_is_as_it_was_read_over() {
         &["verify", "--help"],
         &["setup", "--help"],
         &["setup", "pool", "--help"],
+        &["setup", "udev", "--help"],
+        &["setup", "driver", "--help"],
         &["pool", "--help"],
         &["pool", "show", "--help"],
         &["pool", "capture", "--help"],

@@ -17,8 +17,8 @@ mod tests;
 pub use session::{HostKey, HostKeyError};
 
 use super::{
-    Consent, Driver, Endorsed, Endorsing, Identified, LogLine, Parting, PhoneError, PhoneState, Possession,
-    Preparation, Prepared, ServerTrust, ShortCode, Step, Traffic, TransactionId,
+    Consent, Driver, Endorsed, Endorsing, Identified, LogLine, Meant, Parting, PhoneError, PhoneState, Possession,
+    Preparation, Prepared, ProvedKeys, ServerTrust, ShortCode, Step, Traffic, TransactionId,
 };
 use crate::credential::{Certificate, Expected, Fingerprint, KeyKind, SigningRequest};
 use crate::usb::Link;
@@ -60,13 +60,20 @@ pub struct Tether {
     /// What the phone committed to, for the short code.
     commitment: [u8; 32],
     vouched: bool,
+    /// Which phone is meant: after the first session, the one that it was with.
+    meant: Meant,
 }
 
 impl Tether {
     /// Takes an open interface.
     pub async fn new(link: Link, host: Host) -> Result<Self, PhoneError> {
         let exchange = Exchange::start(link).await?;
-        Ok(Self { exchange, host, session: None, commitment: [0; 32], vouched: false })
+        Ok(Self { exchange, host, session: None, commitment: [0; 32], vouched: false, meant: Meant::default() })
+    }
+
+    /// Says which phone is meant: another one that answers is an error.
+    pub fn means(&mut self, meant: Meant) {
+        self.meant = meant;
     }
 
     /// Sends a request and gives the answers of all its operations; the first refusal is the error.
@@ -167,6 +174,7 @@ impl Tether {
 impl Driver for Tether {
     async fn identify(&mut self) -> Result<Identified, PhoneError> {
         let during = Step::Identify;
+        self.session = None;
         let (hello, body) = Hello::new(&self.host.key).map_err(failed(during))?;
         let answer = self.exchange.exchange(FrameKind::Hello, body, FrameKind::HelloAnswer, during).await?;
         let (opening, answer) = hello.answered(&answer).map_err(failed(during))?;
@@ -183,17 +191,22 @@ impl Driver for Tether {
         let answer = session.unseal(&answer).map_err(failed(during))?;
         let answer: messages::OpenAnswer = read(&answer, during)?;
         let identity = reading::identity(&answer.identity)?;
-        let authenticity = proof::judge(
+        let (authenticity, factory) = proof::judge(
             answer.proof.as_ref(),
             session.handshake_hash(),
             &identity,
             &self.host,
             OffsetDateTime::now_utc(),
         );
+        let keys = ProvedKeys { session: Fingerprint::of(session.phone_key()), factory };
+        if let Some(what) = self.meant.differs(&identity, &keys) {
+            return Err(PhoneError::AnotherPhone { what });
+        }
+        self.meant.keys = Some(keys);
         self.commitment = *answer.commitment;
         self.vouched = authenticity.is_vouched();
         self.session = Some(session);
-        Ok(Identified { identity, authenticity })
+        Ok(Identified { identity, authenticity, keys })
     }
 
     async fn look(&mut self, attention: Duration) -> Result<PhoneState, PhoneError> {
