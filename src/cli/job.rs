@@ -20,6 +20,7 @@ use tethercert::phone::{Driver, Found, Parting, Phone};
 use tethercert::pool::{Origin, Setting};
 use tethercert::provision::{Jitter, Job, ProvisionError, Stop, provision, resume};
 use tethercert::service::SignInWay;
+use tethercert::world::World;
 
 /// How often a publication is tried where nobody says otherwise, and how long is waited in between.
 const PUBLISH_TRIES: u32 = 4;
@@ -231,6 +232,7 @@ impl Asked {
             ),
             jitter: Jitter::random(),
             terms: Some(self.terms(found)),
+            world: World::system(),
         }
     }
 

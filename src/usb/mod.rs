@@ -7,13 +7,16 @@
 //! A device is known by its [`Slot`], the port it is on. What it says about itself is only a claim.
 
 mod attached;
+pub mod capture;
 mod descriptor;
 mod error;
 mod link;
+mod look;
 mod selector;
 mod slot;
 mod system;
 mod transfer;
+pub mod tree;
 pub mod usbip;
 mod watch;
 
@@ -23,6 +26,7 @@ pub use self::attached::{Attached, Strings};
 pub use self::descriptor::{BadDescriptor, Configuration, DeviceDescriptor, Interface, InterfaceKind};
 pub use self::error::{Doing, Missing, UsbError, Where};
 pub use self::link::Link;
+pub use self::look::{Dossier, MicrosoftOsString, NotRead};
 pub use self::selector::{MacAddress, ParseMacAddressError, ParseSelectorError, Selector, choose};
 pub use self::slot::{BusId, ParseSlotError, Slot, USBIP_PORT, UsbIpHost};
 pub use self::transfer::{ControlIn, ControlKind, ControlOut, Counters, Endpoint, EndpointKind, Recipient};
@@ -36,6 +40,7 @@ const LIST_AGAIN: Duration = Duration::from_secs(1);
 pub struct Usb {
     backend: Backend,
     list_again: Duration,
+    tap: Option<capture::Tap>,
 }
 
 #[derive(Debug, Clone)]
@@ -47,17 +52,22 @@ enum Backend {
 impl Usb {
     /// The USB of this computer.
     pub fn system() -> Self {
-        Self { backend: Backend::System, list_again: LIST_AGAIN }
+        Self { backend: Backend::System, list_again: LIST_AGAIN, tap: None }
     }
 
     /// The devices that `host` exports over USB/IP.
     pub fn usbip(host: UsbIpHost) -> Self {
-        Self { backend: Backend::UsbIp(host), list_again: LIST_AGAIN }
+        Self { backend: Backend::UsbIp(host), list_again: LIST_AGAIN, tap: None }
     }
 
     /// The same, with a watch that lists again this often instead of every second.
     pub fn listing_again_every(self, list_again: Duration) -> Self {
         Self { list_again, ..self }
+    }
+
+    /// The same, with every transfer of the links that it opens noted.
+    pub fn tapped_by(self, tap: capture::Tap) -> Self {
+        Self { tap: Some(tap), ..self }
     }
 
     /// What is plugged in now, whatever it is.
@@ -96,7 +106,7 @@ impl Usb {
     /// transfers that opening takes.
     pub async fn open(&self, attached: &Attached, interface: u8) -> Result<Link, UsbError> {
         let slot = attached.slot.clone();
-        match &self.backend {
+        let link = match &self.backend {
             Backend::System => {
                 let (device, descriptor, configuration) = system::open(attached, interface).await?;
                 let backend = link::Backend::System(device);
@@ -109,7 +119,8 @@ impl Usb {
                 let backend = link::Backend::UsbIp(Box::new(device));
                 Link::new(slot, interface, descriptor, configuration, counters, backend)
             }
-        }
+        };
+        link.map(|link| link.tapped(self.tap.as_ref(), attached.address))
     }
 
     /// Opens a listed device and claims its first interface of this class, subclass and protocol.
@@ -135,7 +146,8 @@ impl Usb {
                     configuration.interfaces.iter().map(|interface| interface.kind).collect();
                 let (interface, counters) = (number(kinds.iter())?, device.counters);
                 let backend = link::Backend::UsbIp(Box::new(device));
-                Link::new(slot.clone(), interface, descriptor, configuration, counters, backend)
+                let link = Link::new(slot.clone(), interface, descriptor, configuration, counters, backend)?;
+                Ok(link.tapped(self.tap.as_ref(), attached.address))
             }
         }
     }

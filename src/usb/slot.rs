@@ -89,6 +89,19 @@ impl Slot {
         Self(Place::UsbIp { host, bus_id })
     }
 
+    /// Whether the port is one of a USB/IP server.
+    pub fn is_usbip(&self) -> bool {
+        matches!(self.0, Place::UsbIp { .. })
+    }
+
+    /// The bus, where the port is one of this computer.
+    pub(super) fn system_bus(&self) -> Option<&str> {
+        match &self.0 {
+            Place::System { bus, .. } => Some(bus),
+            Place::UsbIp { .. } => None,
+        }
+    }
+
     pub(super) fn bus_id(&self) -> Option<&BusId> {
         match &self.0 {
             Place::System { .. } => None,
