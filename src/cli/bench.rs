@@ -143,8 +143,10 @@ pub(crate) struct Bench {
     pub(crate) finder: Finder,
     /// The embedded lab.
     pub(crate) lab: Option<Lab>,
-    /// Whether the phones that are found may be a lab's.
+    /// Whether the way to the phones leads to a lab's.
     pub(crate) lab_phones: bool,
+    /// Whether the phones are another machine's, or a lab's, over USB/IP.
+    pub(crate) is_usbip: bool,
     screen: Screen,
 }
 
@@ -192,11 +194,11 @@ impl Bench {
             false => None,
         };
         let definitions = definitions(bus, lab.as_ref())?;
-        let (usb, lab_phones) = match &lab {
-            Some(lab) => (Usb::usbip(lab.usbip().into()), true),
+        let (usb, lab_phones, is_usbip) = match &lab {
+            Some(lab) => (Usb::usbip(lab.usbip().into()), true, true),
             None => match usbip_host(bus)? {
-                Some(host) => (Usb::usbip(host.clone()), is_loopback(host.host())),
-                None => (Usb::system(), false),
+                Some(host) => (Usb::usbip(host.clone()), is_loopback(host.host()), true),
+                None => (Usb::system(), false, false),
             },
         };
         let host_key = match key {
@@ -207,7 +209,13 @@ impl Bench {
         };
         let finder =
             Finder { usb, definitions: Arc::new(definitions), host_key: Arc::new(host_key), host_label: host_label() };
-        Ok(Self { finder, lab, lab_phones, screen: screen.clone() })
+        Ok(Self { finder, lab, lab_phones, is_usbip, screen: screen.clone() })
+    }
+
+    /// Whether a lab's phone can be among those that are found: on this computer's own USB it shows by its maker's
+    /// certificate that it is one, and for that the definition of such a phone has to be given.
+    pub(crate) fn may_have_lab_phones(&self) -> bool {
+        self.lab_phones || !self.is_usbip && self.finder.definitions.iter().any(|definition| definition.lab_maker)
     }
 
     /// The one phone that is meant.
@@ -248,7 +256,7 @@ impl Bench {
             Some(lab) => PoolSettings::in_lab(args, who, Pool::address(&lab.web().certprov_url(LAB_HOST))?)?,
             None => PoolSettings::of(args, who)?,
         };
-        ChosenPool::of(chosen, self.lab.as_ref(), self.lab_phones, args.explain, &self.screen)
+        ChosenPool::of(chosen, self.lab.as_ref(), self.may_have_lab_phones(), args.explain, &self.screen)
     }
 }
 

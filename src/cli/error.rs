@@ -2,6 +2,7 @@
 
 use super::exit::Exit;
 use std::io;
+use tethercert::lab::usbip::AttachError;
 use tethercert::ledger::LedgerError;
 use tethercert::phone::PhoneError;
 use tethercert::phone::definition::DefinitionError;
@@ -57,6 +58,8 @@ pub(crate) enum CliError {
     PhoneMissing { serial: String, model: String },
     #[error("the lab could not be started")]
     Lab(#[source] io::Error),
+    #[error(transparent)]
+    Attach(#[from] AttachError),
     #[error("signals of the system cannot be received")]
     Signals(#[source] io::Error),
 }
@@ -95,6 +98,7 @@ impl CliError {
             Self::NotWritten { .. } => "check that this user may write there, or name another folder".into(),
             Self::PhoneMissing { .. } => "plug it in and repeat; its job waits".into(),
             Self::Lab(_) => "free some ports and some room in the temporary folder, then repeat".into(),
+            Self::Attach(error) => error.next_step(),
             Self::Signals(_) => "repeat; without signals a job could not be stopped at a safe point".into(),
         }
     }
@@ -142,9 +146,12 @@ impl CliError {
                 | UsbError::System { .. } => Exit::Failed,
             },
             Self::Ledger(LedgerError::Busy { .. }) => Exit::Temporary,
-            Self::Ledger(_) | Self::HostKey(_) | Self::NotWritten { .. } | Self::Lab(_) | Self::Signals(_) => {
-                Exit::Failed
-            }
+            Self::Ledger(_)
+            | Self::HostKey(_)
+            | Self::NotWritten { .. }
+            | Self::Lab(_)
+            | Self::Attach(_)
+            | Self::Signals(_) => Exit::Failed,
         }
     }
 

@@ -18,7 +18,7 @@ use tethercert::lab::web_services::User;
 use tethercert::ledger::{Ledger, Terms, Unfinished};
 use tethercert::phone::{Driver, Found, Parting, Phone};
 use tethercert::pool::{Origin, Setting};
-use tethercert::provision::{Jitter, Job, ProvisionError, Stop, provision, resume};
+use tethercert::provision::{Jitter, Job, LabPhone, ProvisionError, Stop, provision, resume};
 use tethercert::service::SignInWay;
 use tethercert::world::World;
 
@@ -226,6 +226,11 @@ impl Asked {
             parting: decisions.parting.unwrap_or(Parting::Leave),
             slot: found.slot().to_string(),
             lab: self.chosen.lab,
+            lab_phone: match found.spoken() {
+                _ if !self.chosen.lab || desk.bench.lab_phones => LabPhone::NotAsked,
+                Some(model) if model.lab_maker => LabPhone::ByItsMaker,
+                Some(_) | None => LabPhone::Impossible,
+            },
             publish_tries: settings.publish_tries.as_ref().map_or(PUBLISH_TRIES, |tries| tries.value),
             publish_wait: Duration::from_secs(
                 settings.publish_wait_seconds.as_ref().map_or(PUBLISH_WAIT_SECONDS, |wait| wait.value),
@@ -323,9 +328,10 @@ async fn login(sign_in: &SignInArgs, settings: &PoolSettings, desk: &Desk<'_>) -
     }
 }
 
-/// A lab's anchors and certificates go only to a lab's phone.
+/// A lab's anchors and certificates go only to a lab's phone. On this computer's own USB a phone shows by its maker's
+/// certificate that it is one, and without the definition of such a phone none can.
 fn refuse_mixed_worlds(bench: &Bench, chosen: &ChosenPool) -> Result<(), CliError> {
-    if !chosen.lab || bench.lab_phones {
+    if !chosen.lab || bench.may_have_lab_phones() {
         return Ok(());
     }
     Err(CliError::refused(

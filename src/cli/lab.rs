@@ -15,12 +15,16 @@ use tethercert::lab::{Lab, LabOptions, Ready};
 /// Start virtual phones and Web Services on loopback, until Ctrl-C
 ///
 /// The phones are exported over USB/IP, the Web Services speak HTTPS; other commands reach both as they reach real ones.
-/// With --json the first line tells scripts where everything is.
+/// With --json the first line tells scripts where everything is. With --attach the phones are on this computer's own USB
+/// instead, as if they were plugged in: plain `list` and `provision` find them.
 #[derive(ClapArgs, Debug)]
 pub(crate) struct Args {
     /// How many phones are plugged in
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=99))]
     phones: u8,
+    /// Hand the phones to this computer's own kernel, which takes Linux, its module vhci_hcd and root's rights
+    #[arg(long)]
+    attach: bool,
     /// How much longer a phone takes to make a key, milliseconds
     #[arg(long, value_name = "MS", default_value_t = 0)]
     key_delay_ms: u32,
@@ -63,15 +67,22 @@ pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
         faults,
         ..LabOptions::default()
     };
-    let lab = Lab::start(&options).await.map_err(CliError::Lab)?;
+    let mut lab = Lab::start(&options).await.map_err(CliError::Lab)?;
+    if args.attach {
+        tokio::select! {
+            attached = lab.attach() => attached?,
+            () = signals.next() => return Ok(Exit::Done),
+        }
+    }
     let ready = lab.ready();
     screen.json_of_its_own("ready", &ready);
     if screen.has_lost_a_line() {
         // A temporary folder whose name is no UTF-8: a script would wait for a lab that it cannot reach.
         return Ok(Exit::Failed);
     }
-    card(&lab, &ready, screen);
+    card(&args, &lab, &ready, screen);
     signals.next().await;
+    lab.detach().await;
     Ok(Exit::Done)
 }
 
@@ -98,12 +109,18 @@ fn list(screen: &Screen) {
     screen.row("REQUEST is metadata, ticket (or ntlm, pin, cert), publish, chains or wsdl.");
 }
 
-fn card(lab: &Lab, ready: &Ready, screen: &Screen) {
+fn card(args: &Args, lab: &Lab, ready: &Ready, screen: &Screen) {
     let phones = count(ready.phones.len(), "phone");
     let users = count(ready.users.len(), "user");
     screen.line("lab", &dotted(&[phones, users, "Web Services: all of it on this computer, nothing real".to_owned()]));
     for phone in &ready.phones {
-        screen.line("phone", &dotted(&[phone.device.clone(), phone.model.clone(), phone.mac.clone()]));
+        let mut words = vec![phone.device.clone(), phone.model.clone(), phone.mac.clone()];
+        match (&phone.attached, args.attach) {
+            (Some(_), _) => words.push("on this computer's own USB".to_owned()),
+            (None, true) => words.push("given to the kernel, which has not configured it".to_owned()),
+            (None, false) => {}
+        }
+        screen.line("phone", &dotted(&words));
     }
     for user in &ready.users {
         screen.line("user", &dotted(&[user.user.to_string(), user.login.clone(), user.phone_number.clone()]));
@@ -114,7 +131,10 @@ fn card(lab: &Lab, ready: &Ready, screen: &Screen) {
     let Some(user) = ready.users.first() else { return };
     screen.line("next", "in another terminal:");
     screen.blank();
-    let wires = [format!("--usbip {}", ready.usbip), format!("--drivers {}", ready.drivers.display())];
+    let mut wires = vec![format!("--drivers {}", ready.drivers.display())];
+    if !args.attach {
+        wires.insert(0, format!("--usbip {}", ready.usbip));
+    }
     command(screen, "list", &wires);
     let device: Vec<String> =
         ready.phones.iter().skip(1).take(1).map(|_| "--device serial:LAB00001".to_owned()).collect();

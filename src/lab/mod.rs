@@ -23,7 +23,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
-use usbip::Exporter;
+use tokio::time::Instant;
+use usbip::{AttachError, Attachment, Exporter};
 use web_services::{LabTls, Options, User, WebServices};
 
 /// What a lab is made of.
@@ -55,10 +56,18 @@ pub struct Lab {
     web: WebServices,
     exporter: Exporter,
     phones: Vec<(String, VirtualPhone)>,
+    attached: Vec<Attached>,
     faults: Vec<Fault>,
     /// Who puts cables in again that a fault has pulled.
     helpers: JoinSet<()>,
     folder: TempDir,
+}
+
+/// A phone that this computer's kernel has.
+struct Attached {
+    attachment: Attachment,
+    /// Its name on the kernel's bus, where it has appeared there.
+    place: Option<String>,
 }
 
 /// What a script needs to use the lab from outside: one line of `tethercert lab --json`.
@@ -104,8 +113,11 @@ pub struct ReadyUser {
 pub struct ReadyPhone {
     /// Bus id at the USB/IP server.
     pub bus_id: String,
-    /// Selector.
+    /// Selector: of this computer's own USB where the phone is attached to it, else of the USB/IP server.
     pub device: String,
+    /// Where it is on this computer's own bus, such as `1-1`, when it is attached to the kernel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attached: Option<String>,
     /// Model.
     pub model: String,
     /// Serial number.
@@ -118,6 +130,9 @@ pub struct ReadyPhone {
 
 /// How often somebody looks at the cables.
 const BLINK: Duration = Duration::from_millis(50);
+
+/// How long the kernel has to configure the phones that are attached to it.
+const ENUMERATION: Duration = Duration::from_secs(15);
 
 impl Lab {
     /// Starts Web Services, a USB/IP server and phones on free ports of 127.0.0.1.
@@ -144,7 +159,8 @@ impl Lab {
         let exporter = Exporter::start().await?;
         let (phones, faults, folder) = (Vec::new(), Vec::new(), TempDir::new()?);
         let helpers = JoinSet::new();
-        let mut lab = Self { keys, maker: Maker::new(), root, web, exporter, phones, faults, helpers, folder };
+        let (maker, attached) = (Maker::new(), Vec::new());
+        let mut lab = Self { keys, maker, root, web, exporter, phones, attached, faults, helpers, folder };
         lab.write_files()?;
         for number in 1..=options.phones.min(99) {
             let mut material = lab.material(number);
@@ -184,6 +200,33 @@ impl Lab {
         self.exporter.plug(&bus_id, Box::new(phone.device()));
         self.phones.push((bus_id, phone.clone()));
         phone
+    }
+
+    /// Hands all phones to this computer's own kernel, where they are phones like any other, and waits until it has
+    /// configured them. A phone that a fault keeps from that has no place.
+    ///
+    /// # Errors
+    /// [`AttachError`] names what this computer lacks for it.
+    pub async fn attach(&mut self) -> Result<(), AttachError> {
+        for (bus_id, _) in &self.phones {
+            self.attached.push(Attached { attachment: self.exporter.attach(bus_id)?, place: None });
+        }
+        let until = Instant::now() + ENUMERATION;
+        for attached in &mut self.attached {
+            match attached.attachment.appeared(until.saturating_duration_since(Instant::now())).await {
+                Ok(place) => attached.place = Some(place),
+                Err(AttachError::NotSeen { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes all phones from the kernel, and waits until it has let go of them.
+    pub async fn detach(&mut self) {
+        for attached in self.attached.drain(..) {
+            attached.attachment.detach().await;
+        }
     }
 
     /// Plugs another phone into a port where one was.
@@ -293,9 +336,15 @@ impl Lab {
         });
         let phones = self.phones.iter().map(|(bus_id, phone)| {
             let material = phone.material();
+            let attached = self.attached.iter().find(|attached| attached.attachment.bus_id() == bus_id);
+            let place = attached.and_then(|attached| attached.place.clone());
             ReadyPhone {
                 bus_id: bus_id.clone(),
-                device: format!("port:{}/{bus_id}", self.usbip()),
+                device: match &place {
+                    Some(place) => format!("port:{place}"),
+                    None => format!("port:{}/{bus_id}", self.usbip()),
+                },
+                attached: place,
                 model: format!("{} {}", material.maker, material.model),
                 serial: material.serial,
                 mac: crate::usb::MacAddress::from_bytes(material.mac).to_string(),
@@ -343,6 +392,7 @@ impl Lab {
              product   = 0x0001\n\
              interface = {{ class = 0xff, subclass = 0x54, protocol = 0x01 }}\n\n\
              [authenticity]\n\
+             lab   = true\n\
              roots = ['''\n{pem}''']\n\n\
              [[fact]]\n\
              says       = \"a virtual phone; its maker's root is {}\"\n\

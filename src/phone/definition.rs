@@ -33,6 +33,8 @@ pub struct Definition {
     pub anchors: Option<String>,
     /// The roots under which the maker certifies its phones' factory keys. None: a short code has to be compared.
     pub maker_roots: Vec<MakerRoot>,
+    /// Whether those are the roots of a lab's maker: whoever has a factory key under them is a virtual phone.
+    pub lab_maker: bool,
     /// What is known, each with its source.
     pub facts: Vec<Fact>,
     /// What the technician of a phone that we cannot provision reads. Present unless we speak its protocol.

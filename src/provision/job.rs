@@ -38,6 +38,8 @@ pub struct Job {
     pub slot: String,
     /// Whether the pool is a lab.
     pub lab: bool,
+    /// What has to show that the phone is a lab's too.
+    pub lab_phone: LabPhone,
     /// How often a publication is tried that an unavailable data store keeps from happening, at least once.
     pub publish_tries: u32,
     /// How long is waited between two such tries, give or take a fifth.
@@ -48,6 +50,17 @@ pub struct Job {
     pub terms: Option<Terms>,
     /// Time, random bytes and waiting.
     pub world: World,
+}
+
+/// What has to show that a phone belongs to a lab, before it gets what a lab's pool gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LabPhone {
+    /// Nothing: the pool is real, or the way to the phone leads to a lab and nowhere else.
+    NotAsked,
+    /// Its factory key: the phone's definition names the roots of a lab's maker, and no real phone has such a key.
+    ByItsMaker,
+    /// Nothing can: its definition is that of a real model.
+    Impossible,
 }
 
 /// Numbers that look random and are the same for the same seed.

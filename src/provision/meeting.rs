@@ -1,6 +1,7 @@
 //! Meeting the phone: who it is, what vouches for it, what it holds, and what an earlier job has left.
 
 use super::event::{Answer, Event, PhoneSeen};
+use super::job::LabPhone;
 use super::story::Story;
 use super::{Operator, ProvisionError};
 use crate::credential::{Certificate, SipAddress};
@@ -87,6 +88,7 @@ impl<O: Operator> Story<'_, O> {
                 },
             })
             .await?;
+        self.refuse_mixed_worlds(&authenticity)?;
         if let (Authenticity::Nothing { reason }, true) = (&authenticity, self.job.require_authentic) {
             return Err(ProvisionError::Policy {
                 what: format!("nothing vouches for this phone: {reason}"),
@@ -102,6 +104,21 @@ impl<O: Operator> Story<'_, O> {
             Answer::Nobody => Err(ProvisionError::NeedsPerson {
                 what: "somebody has to say that this is the phone".into(),
                 option: "--yes",
+            }),
+        }
+    }
+
+    /// A lab's anchors and certificates go only to a lab's phone.
+    fn refuse_mixed_worlds(&self, authenticity: &Authenticity) -> Result<(), ProvisionError> {
+        match (self.job.lab_phone, authenticity) {
+            (LabPhone::NotAsked, _) | (LabPhone::ByItsMaker, Authenticity::Maker { .. }) => Ok(()),
+            (LabPhone::ByItsMaker | LabPhone::Impossible, _) => Err(ProvisionError::Policy {
+                what: "the pool is a lab on this computer, and nothing shows that the phone is a lab's too: a lab's trust \
+                       anchors go only to lab phones"
+                    .into(),
+                next: "give the definition of that lab's phones with --drivers, as `tethercert lab` prints it, or the \
+                       address of a real pool"
+                    .into(),
             }),
         }
     }

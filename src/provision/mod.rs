@@ -21,7 +21,7 @@ mod trust_check;
 pub use checkup::{Checkup, Proof, ServerJudged, check_up};
 pub use error::ProvisionError;
 pub use event::{Answer, Event, NoAnswer, Operator, PhoneSeen, PoolSeen, Stage, StepDone};
-pub use job::{Jitter, Job, Stop};
+pub use job::{Jitter, Job, LabPhone, Stop};
 pub use outcome::{Failure, Outcome, Plan, Publishing, Receipt, StoreTry, Verified};
 pub use resume::{Settled, is_phone, resume, settle};
 pub(crate) use story::full_text;

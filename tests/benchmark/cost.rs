@@ -17,7 +17,7 @@ use tethercert::ledger::Ledger;
 use tethercert::phone::definition::Definitions;
 use tethercert::phone::tether::HostKey;
 use tethercert::phone::{Finder, Parting};
-use tethercert::provision::{Job, Outcome, Receipt, Stop, provision};
+use tethercert::provision::{Job, LabPhone, Outcome, Receipt, Stop, provision};
 use tethercert::service::SignInWay;
 use tethercert::service::ocauth::{Cost, Pool, Profile, RefusedCredentials, Settings};
 use tethercert::tls::Trust;
@@ -121,6 +121,7 @@ impl Station {
             parting: Parting::Leave,
             slot: "bench".into(),
             lab: true,
+            lab_phone: LabPhone::NotAsked,
             publish_tries: 1,
             publish_wait: std::time::Duration::ZERO,
             jitter: tethercert::provision::Jitter::seeded(1),

@@ -4,6 +4,7 @@ mod faults;
 mod lab;
 mod pools;
 mod resume;
+mod tool;
 mod trust;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,46 +16,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tethercert::lab::phone::PhoneMaterial;
 use tethercert::lab::{Lab, LabOptions, Ready};
-
-/// The program with a home of its own.
-struct Tool {
-    home: TempDir,
-    environment: Vec<(&'static str, String)>,
-}
-
-/// What a run said, and its exit code.
-struct Ran {
-    stdout: String,
-    stderr: String,
-    code: i32,
-}
+use tool::{Ran, Tool};
 
 impl Tool {
-    fn new() -> Self {
-        Self { home: TempDir::new().unwrap(), environment: Vec::new() }
-    }
-
-    fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.environment.push((name, value.into()));
-        self
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tethercert"));
-        command.env_clear().env("HOME", self.home.path()).args(arguments).stdin(Stdio::null());
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ran {
-        let output = self.command(arguments).output().unwrap();
-        Ran {
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-            code: output.status.code().unwrap(),
-        }
-    }
-
     /// Every byte of every file that the runs have left.
     fn files(&self) -> Vec<u8> {
         fn collect(folder: &Path, bytes: &mut Vec<u8>) {
@@ -66,22 +30,6 @@ impl Tool {
         let mut bytes = Vec::new();
         collect(self.home.path(), &mut bytes);
         bytes
-    }
-}
-
-impl Ran {
-    fn lines(&self) -> Vec<Value> {
-        let lines = self.stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")));
-        lines.collect()
-    }
-
-    fn last(&self) -> Value {
-        self.lines().pop().expect("a line of JSON")
-    }
-
-    fn whole(&self) -> String {
-        let stderr = if self.stderr.is_empty() { String::new() } else { format!("--- stderr\n{}", self.stderr) };
-        format!("{}{stderr}--- exit code {}", self.stdout, self.code)
     }
 }
 

@@ -12,7 +12,7 @@ use tethercert::phone::definition::Definitions;
 use tethercert::phone::tether::HostKey;
 use tethercert::phone::{Finder, Parting, Phone, PhoneError, Remedyable};
 use tethercert::provision::{
-    Jitter, Job, Outcome, ProvisionError, Receipt, Settled, Stage, Stop, provision, resume, settle,
+    Jitter, Job, LabPhone, Outcome, ProvisionError, Receipt, Settled, Stage, Stop, provision, resume, settle,
 };
 use tethercert::service::SignInWay;
 use tethercert::service::ocauth::{OcAuth, Pool, Profile, RefusedCredentials, Settings};
@@ -87,6 +87,7 @@ impl Bench {
             parting: Parting::Leave,
             slot: PORT.into(),
             lab: true,
+            lab_phone: LabPhone::NotAsked,
             publish_tries: 1,
             publish_wait: Duration::ZERO,
             jitter: Jitter::seeded(1),

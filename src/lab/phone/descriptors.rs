@@ -3,7 +3,7 @@
 //! (docs/tether-protocol.md, section 2; Microsoft OS 2.0 Descriptors Specification).
 
 use super::PhoneMaterial;
-use crate::lab::usbip::Descriptors;
+use crate::lab::usbip::{Descriptors, Speed};
 use crate::phone::tether::frames::{INTERFACE_CLASS, INTERFACE_PROTOCOL, INTERFACE_SUBCLASS};
 
 /// Bulk pipe from the host.
@@ -45,7 +45,7 @@ pub fn tether_descriptors(material: &PhoneMaterial) -> Descriptors {
         9, 0x21, 0x00, 0xff, 0x00, 0x00, 0x04, 0x10, 0x01,
     ];
     let strings = [&material.maker, &material.model, &material.serial].map(|text| text.to_string()).to_vec();
-    Descriptors { device, configuration, bos: Some(binary_object_store()), strings }
+    Descriptors { device, configuration, bos: Some(binary_object_store()), strings, speed: Speed::High }
 }
 
 /// BOS with the Microsoft OS 2.0 platform capability.

@@ -82,6 +82,45 @@ pub struct Descriptors {
     pub bos: Option<Vec<u8>>,
     /// Strings 1, 2, 3 and on, in English.
     pub strings: Vec<String>,
+    /// How fast it talks. The packet sizes above have to fit it.
+    pub speed: Speed,
+}
+
+/// How fast a device talks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Speed {
+    /// 1.5 Mbit/s: interrupt packets of at most 8 bytes, no bulk.
+    Low,
+    /// 12 Mbit/s: bulk packets of 8 to 64 bytes.
+    Full,
+    /// 480 Mbit/s: bulk packets of 512 bytes.
+    #[default]
+    High,
+    /// 5 Gbit/s: bulk packets of 1024 bytes; `bMaxPacketSize0` is 9, for 2 to the 9th.
+    Super,
+}
+
+impl Speed {
+    /// As USB/IP and Linux write it.
+    pub(super) fn code(self) -> u32 {
+        match self {
+            Self::Low => 1,
+            Self::Full => 2,
+            Self::High => 3,
+            Self::Super => 5,
+        }
+    }
+}
+
+impl std::fmt::Display for Speed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Low => "low",
+            Self::Full => "full",
+            Self::High => "high",
+            Self::Super => "super",
+        })
+    }
 }
 
 /// An endpoint that the configuration has.

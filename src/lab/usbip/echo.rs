@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::{Bus, Descriptors, Device, Setup, Stall};
+use super::{Bus, Descriptors, Device, Setup, Speed, Stall};
 
 pub(crate) const BULK_OUT: u8 = 0x01;
 pub(crate) const BULK_IN: u8 = 0x81;
@@ -57,7 +57,7 @@ impl Echo {
         let device = [18, 1, 1, 2, 0, 0, 0, 64, 0x09, 0x12, 0x01, 0x00, 0x50, 0x01, 1, 2, 3, 1];
         let strings = ["Acme", "Echo ☎", serial].map(str::to_owned).to_vec();
         let bos = Some(vec![5, 15, 12, 0, 1, 7, 16, 2, 2, 0, 0, 0]);
-        let descriptors = Descriptors { device, configuration, bos, strings };
+        let descriptors = Descriptors { device, configuration, bos, strings, speed: Speed::High };
         Self { descriptors, bus: None, remembered: Vec::new(), log: Log::default() }
     }
 

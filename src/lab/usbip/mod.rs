@@ -6,6 +6,7 @@
 //! may be withdrawn; several may wait on one endpoint; a halted endpoint refuses until the halt is cleared; a
 //! device in use is not given to a second host. Isochronous transfers are not offered.
 
+mod attachment;
 mod bus;
 mod device;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod session;
 mod standard;
 #[cfg(test)]
 mod tests;
+mod vhci;
 mod wire;
 #[cfg(test)]
 mod wire_tests;
@@ -26,11 +28,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
 
+pub use self::attachment::Attachment;
 pub use self::bus::Bus;
-pub use self::device::{Descriptors, Device, Setup, Stall};
+pub use self::device::{Descriptors, Device, Setup, Speed, Stall};
 use self::port::{Fault, Imported, Port};
+pub use self::vhci::{AttachError, Module};
 use self::wire::Refusal;
 
 /// A USB/IP server with virtual devices. Dropping it ends all connections, as if every cable were pulled.
@@ -63,6 +69,10 @@ pub enum Side {
 struct Shared {
     ports: Mutex<BTreeMap<String, Arc<Port>>>,
     last_address: AtomicU32,
+    /// Marked as changed each time a cable is put in.
+    plugged: watch::Sender<()>,
+    /// Cancelled when the exporter is dropped.
+    ended: CancellationToken,
 }
 
 impl Exporter {
@@ -91,6 +101,20 @@ impl Exporter {
         if let Some(before) = before {
             before.unplug();
         }
+        self.shared.plugged.send_replace(());
+    }
+
+    /// Hands the device on `bus_id` to this computer's own kernel, by its module `vhci_hcd`: from then on it is on the
+    /// computer's bus like any other, and no host gets it over USB/IP.
+    ///
+    /// A cut or pulled cable is an unplug there too; [`replug`](Self::replug) and [`plug`](Self::plug) attach what is on
+    /// the port again. Needs a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachError`] names what is missing.
+    pub fn attach(&self, bus_id: &str) -> Result<Attachment, AttachError> {
+        Attachment::begin(&self.shared, bus_id)
     }
 
     /// Pulls the cable and gives the device back; `None` where there is none.
@@ -110,11 +134,7 @@ impl Exporter {
     /// Puts the cable in again after a [`cut`](Self::cut) or [`pull`](Self::pull), with the same device and a new count
     /// of transfers; faults still staged are forgotten. `false` where there is no device.
     pub fn replug(&self, bus_id: &str) -> bool {
-        self.shared.port(bus_id).is_some_and(|port| {
-            port.pull();
-            port.replug(self.shared.next_address());
-            true
-        })
+        self.shared.replug(bus_id)
     }
 
     /// How many transfers hosts have submitted since the device was plugged in: control, bulk and interrupt, in the
@@ -179,15 +199,13 @@ impl Cable {
 
     /// Puts it in again, as [`Exporter::replug`].
     pub fn replug(&self) {
-        if let Some(port) = self.shared.port(&self.bus_id) {
-            port.pull();
-            port.replug(self.shared.next_address());
-        }
+        self.shared.replug(&self.bus_id);
     }
 }
 
 impl Drop for Exporter {
     fn drop(&mut self) {
+        self.shared.ended.cancel();
         self.accepting.abort();
     }
 }
@@ -211,6 +229,14 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 impl Shared {
     fn import(&self, bus_id: &str) -> Result<Imported, Refusal> {
         self.port(bus_id).ok_or(Refusal::NoDevice)?.import()
+    }
+
+    fn replug(&self, bus_id: &str) -> bool {
+        let Some(port) = self.port(bus_id) else { return false };
+        port.pull();
+        port.replug(self.next_address());
+        self.plugged.send_replace(());
+        true
     }
 
     fn port(&self, bus_id: &str) -> Option<Arc<Port>> {

@@ -1,18 +1,19 @@
 //! One connection of a host: a list, or an import and then transfers until either side ends it.
+//!
+//! A session of transfers runs over any stream: TCP for hosts that import, a socket pair for this computer's own kernel.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::Shared;
 use super::bus::Wanted;
-use super::device::Stall;
+use super::device::{Speed, Stall};
 use super::port::{Fault, Imported};
 use super::standard::{Handled, Standing};
 use super::wire::{self, Command, CommandKind, HEADER, Listed, Nonsense, OK, Operation, STALLED, Submit};
@@ -38,8 +39,9 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream) -> io::Result<
             Err(refusal) => writer.write_all(&wire::refusal(refusal)).await,
             Ok(imported) => {
                 let _ = incoming.split_to(40);
-                let session = Session { imported, standing: Standing { configuration: 0 } };
-                session.run(reader, writer, incoming).await
+                let session = Session::new(imported);
+                writer.write_all(&wire::import_reply(&session.listed())).await?;
+                session.serve(reader, writer, incoming).await
             }
         },
     }
@@ -58,7 +60,7 @@ fn list(shared: &Shared) -> Vec<u8> {
 }
 
 /// A host and the device it has. Dropping it gives the device back.
-struct Session {
+pub(super) struct Session {
     imported: Imported,
     standing: Standing,
 }
@@ -70,17 +72,36 @@ impl Drop for Session {
 }
 
 impl Session {
-    async fn run(
+    pub(super) fn new(imported: Imported) -> Self {
+        Self { imported, standing: Standing { configuration: 0 } }
+    }
+
+    /// The number that commands for the device bear.
+    pub(super) fn id(&self) -> u32 {
+        self.listed().id()
+    }
+
+    pub(super) fn address(&self) -> u32 {
+        self.imported.address
+    }
+
+    pub(super) fn speed(&self) -> Speed {
+        self.imported.descriptors.speed
+    }
+
+    fn listed(&self) -> Listed<'_> {
+        let Imported { port, address, descriptors, .. } = &self.imported;
+        Listed { bus_id: &port.bus_id, address: *address, configuration: 0, descriptors }
+    }
+
+    /// Obeys the host's commands until it or the cable is gone. `incoming` is what the host has sent already.
+    pub(super) async fn serve(
         mut self,
-        mut reader: OwnedReadHalf,
-        mut writer: OwnedWriteHalf,
+        mut reader: impl AsyncRead + Unpin,
+        writer: impl AsyncWrite + Unpin + Send + 'static,
         mut incoming: BytesMut,
     ) -> io::Result<()> {
-        let Imported { port, address, descriptors, .. } = &self.imported;
-        let listed = Listed { bus_id: &port.bus_id, address: *address, configuration: 0, descriptors };
-        let id = listed.id();
-        writer.write_all(&wire::import_reply(&listed)).await?;
-
+        let id = self.id();
         let (_, nothing) = tokio::sync::mpsc::unbounded_channel();
         let answers = std::mem::replace(&mut self.imported.answers, nothing);
         let writing = tokio::spawn(write(answers, writer));
@@ -204,7 +225,7 @@ fn take(incoming: &mut BytesMut) -> Result<Option<(Command, BytesMut)>, Nonsense
     Ok(Some((command, frame.split_off(HEADER))))
 }
 
-async fn write(mut answers: UnboundedReceiver<Vec<u8>>, mut writer: OwnedWriteHalf) {
+async fn write(mut answers: UnboundedReceiver<Vec<u8>>, mut writer: impl AsyncWrite + Unpin) {
     while let Some(answer) = answers.recv().await {
         if writer.write_all(&answer).await.is_err() {
             return;

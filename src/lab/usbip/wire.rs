@@ -111,7 +111,6 @@ pub(super) struct Listed<'a> {
 
 /// The bus of every device here.
 const BUS: u32 = 1;
-const HIGH_SPEED: u32 = 3;
 
 impl Listed<'_> {
     /// The number that commands for the device must bear.
@@ -123,7 +122,7 @@ impl Listed<'_> {
         let Self { bus_id, address, configuration, descriptors } = self;
         let mut record = padded(&format!("/lab/usb1/{bus_id}"), 256);
         record.extend(padded(bus_id, 32));
-        [BUS, *address, HIGH_SPEED].iter().for_each(|word| record.extend(word.to_be_bytes()));
+        [BUS, *address, descriptors.speed.code()].iter().for_each(|word| record.extend(word.to_be_bytes()));
         // Vendor, product and version: little-endian in the descriptor, big-endian here.
         let device = &descriptors.device;
         [8, 10, 12].iter().for_each(|at| record.extend([device[at + 1], device[*at]]));

@@ -93,6 +93,8 @@ struct Candidate {
 struct Authenticity {
     #[serde(default)]
     roots: Vec<Spanned<String>>,
+    #[serde(default)]
+    lab: bool,
 }
 
 /// Reads the file called `path`, which holds `text`.
@@ -129,6 +131,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Definition, DefinitionErr
             .map(|part| at.part(part))
             .collect::<Result<_, _>>()?,
         anchors: file.anchors.map(|list| at.list(list)).transpose()?,
+        lab_maker: file.authenticity.lab,
         maker_roots: file.authenticity.roots.into_iter().map(|root| at.root(root)).collect::<Result<_, _>>()?,
         facts: file.fact,
         what_can_be_done: file.what_can_be_done.map(|text| text.trim().to_owned()),
