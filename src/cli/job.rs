@@ -4,6 +4,7 @@ use super::ask::Person;
 use super::bench::{Bench, ChosenPool, PoolArgs};
 use super::error::CliError;
 use super::exit::Exit;
+use super::job_record::RecordFile;
 use super::operator::{Answers, Console, Scheme, SignInAnswer};
 use super::report;
 use super::screen::Screen;
@@ -11,7 +12,7 @@ use super::secret;
 use super::settings::{PoolSettings, Who};
 use clap::{Args as ClapArgs, ValueEnum};
 use secrecy::SecretString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tethercert::credential::SipAddress;
 use tethercert::lab::web_services::User;
@@ -19,6 +20,7 @@ use tethercert::ledger::{Ledger, Terms, Unfinished};
 use tethercert::phone::{Driver, Found, Parting, Phone};
 use tethercert::pool::{Origin, Setting};
 use tethercert::provision::{Jitter, Job, LabPhone, ProvisionError, Stop, provision, resume};
+use tethercert::recording::{Recorded, Recorder, Witnessed};
 use tethercert::service::SignInWay;
 use tethercert::world::World;
 
@@ -116,6 +118,8 @@ pub(crate) struct Asked {
     decisions: Decisions,
     /// The options of the pool as they were typed.
     typed: PoolArgs,
+    /// Where the job is recorded.
+    record: Option<RecordFile>,
 }
 
 /// Whether a job is new.
@@ -178,20 +182,34 @@ impl Asked {
         };
         let answers = Answers { yes: decisions.yes, sign_in, administrator_code: secrets.administrator_code };
         let user = user.value.clone();
-        Ok(Self { user, chosen, auth, account, answers, lab_user, decisions, typed: typed.clone() })
+        Ok(Self { user, chosen, auth, account, answers, lab_user, decisions, typed: typed.clone(), record: None })
     }
 
     /// Does the job, or goes on with it, and says how it ended.
     pub(crate) async fn work(self, way: Way<'_>, found: &Found, mut phone: Phone, desk: &Desk<'_>) -> Exit {
         let started = Instant::now();
-        let job = self.job(found, desk);
-        let Self { user, chosen, answers, lab_user, .. } = self;
+        let mut job = self.job(found, desk);
+        let Self { user, chosen, answers, lab_user, record, .. } = self;
         let mut service = chosen.pool.enrolment();
         let mut console = Console::new(desk.screen.clone(), desk.stop.clone(), answers, lab_user);
         let (driver, ledger, stop) = (phone.driver(), desk.ledger, desk.stop);
-        let outcome = match way {
-            Way::Anew => provision(&job, driver, &mut service, ledger, &mut console, stop).await,
-            Way::Resumed(unfinished) => {
+        let mut recording = record.map(|file| (Recorder::begin(&job, driver.host()), file));
+        let outcome = match (way, &mut recording) {
+            (Way::Anew, None) => provision(&job, driver, &mut service, ledger, &mut console, stop).await,
+            (Way::Anew, Some((recorder, _))) => {
+                let tape = recorder.tape();
+                driver.record_on(tape);
+                job.world = recorder.world();
+                let mut service = Recorded::new(&mut service, tape);
+                let mut operator = Witnessed::new(&mut console, tape);
+                let outcome = provision(&job, driver, &mut service, ledger, &mut operator, stop).await;
+                let device = operator.device();
+                if let Err(error) = recorder.end(&outcome, device, ledger).await {
+                    desk.screen.note(&format!("the recording lacks what the ledger knew: {error}"));
+                }
+                outcome
+            }
+            (Way::Resumed(unfinished), _) => {
                 resume(&job, unfinished, driver, &mut service, ledger, &mut console, stop).await
             }
         };
@@ -201,7 +219,16 @@ impl Asked {
             traffic: phone.driver().traffic(),
             cost: service.cost(),
         };
-        report::outcome(&outcome, &user, &spent, ledger, desk.screen).await
+        let exit = report::outcome(&outcome, &user, &spent, ledger, desk.screen).await;
+        if let Some((recorder, file)) = recording {
+            file.fill(recorder.tape(), chosen.lab, desk).await;
+        }
+        exit
+    }
+
+    /// The same, recorded: the file is made now, so that a job is not done for a recording that cannot be written.
+    pub(crate) fn recorded_to(self, path: Option<&Path>) -> Result<Self, CliError> {
+        Ok(Self { record: path.map(RecordFile::create).transpose()?, ..self })
     }
 
     fn job(&self, found: &Found, desk: &Desk<'_>) -> Job {

@@ -4,7 +4,7 @@ use crate::credential::{Certificate, Fingerprint, SipAddress};
 use crate::ledger::{self, Filter, JobNumber, Ledger, LedgerError, TransactionId};
 use crate::phone::Parting;
 use crate::phone::tether::{Host, HostKey};
-use crate::provision::{Jitter, Job, Outcome};
+use crate::provision::{Jitter, Job, LabPhone, Outcome};
 use crate::service::SignInWay;
 use crate::tape::{Kind, Tape, Value};
 use crate::world::World;
@@ -131,8 +131,12 @@ pub(super) fn way_named(name: &str) -> Option<SignInWay> {
 const PARTINGS: [(Parting, &str); 3] =
     [(Parting::Leave, "leave"), (Parting::SignIn, "sign-in"), (Parting::Restart, "restart")];
 
+const LAB_PHONES: [(LabPhone, &str); 3] =
+    [(LabPhone::NotAsked, "not asked"), (LabPhone::ByItsMaker, "by its maker"), (LabPhone::Impossible, "impossible")];
+
 fn job_value(job: &Job) -> Value {
     let parting = PARTINGS.iter().find(|(known, _)| *known == job.parting).map_or("leave", |(_, name)| name);
+    let lab_phone = LAB_PHONES.iter().find(|(known, _)| *known == job.lab_phone).map_or("not asked", |(_, name)| name);
     Value::map([
         ("user", Value::text(&job.user)),
         ("sign_in", Value::text(way_name(job.sign_in))),
@@ -147,6 +151,7 @@ fn job_value(job: &Job) -> Value {
         ("parting", Value::text(parting)),
         ("slot", Value::text(&job.slot)),
         ("lab", Value::Bool(job.lab)),
+        ("lab_phone", Value::text(lab_phone)),
         ("publish_tries", Value::Int(job.publish_tries.into())),
         ("publish_wait_seconds", Value::Int(job.publish_wait.as_secs().into())),
         ("jitter", Value::Int(job.jitter.seed().into())),
@@ -156,7 +161,7 @@ fn job_value(job: &Job) -> Value {
 pub(super) fn job_from(value: &Value, world: World) -> Option<Job> {
     let text = |key| value.get(key).and_then(Value::as_text);
     let yes = |key| value.get(key).and_then(Value::as_bool);
-    let parting = text("parting")?;
+    let (parting, lab_phone) = (text("parting")?, text("lab_phone")?);
     Some(Job {
         user: text("user")?.parse::<SipAddress>().ok()?,
         sign_in: way_named(text("sign_in")?)?,
@@ -171,6 +176,7 @@ pub(super) fn job_from(value: &Value, world: World) -> Option<Job> {
         parting: PARTINGS.iter().find(|(_, name)| *name == parting).map(|(parting, _)| *parting)?,
         slot: text("slot")?.to_owned(),
         lab: yes("lab")?,
+        lab_phone: LAB_PHONES.iter().find(|(_, name)| *name == lab_phone).map(|(lab_phone, _)| *lab_phone)?,
         publish_tries: value.get("publish_tries")?.as_number()?,
         publish_wait: Duration::from_secs(value.get("publish_wait_seconds")?.as_number()?),
         jitter: Jitter::seeded(value.get("jitter")?.as_number()?),

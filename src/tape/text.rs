@@ -3,6 +3,8 @@
 use super::value::Reader;
 use super::{Entry, Kind, NotAValue, Value};
 use std::fmt::Write as _;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// The first line.
 const TITLE: &str = "tethercert recording 1";
@@ -43,8 +45,8 @@ pub(super) fn written(heading: &str, entries: &[Entry]) -> String {
         let head = format!("{}: ", entry.kind);
         let _ = write!(text, "{head}{}", entry.value.written(0));
         if let (Kind::Time, Some(seconds)) = (entry.kind, entry.value.as_number::<i64>()) {
-            let shown = time::OffsetDateTime::from_unix_timestamp(seconds).map(|time| time.to_string());
-            let _ = write!(text, " / {} /", shown.unwrap_or_default());
+            let time = OffsetDateTime::from_unix_timestamp(seconds).ok().and_then(|time| time.format(&Rfc3339).ok());
+            let _ = write!(text, " / {} /", time.unwrap_or_default());
         }
         text.push('\n');
     }

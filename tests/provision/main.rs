@@ -6,6 +6,7 @@ mod cuts;
 mod http_cuts;
 mod promises;
 mod renewing;
+mod replaying;
 mod resuming;
 mod store;
 mod trust;

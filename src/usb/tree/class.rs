@@ -80,7 +80,7 @@ fn dfu(found: &mut Described, fields: &[u8]) {
     let [attributes, low, high, rest @ ..] = fields else { return };
     let can = [(1, "download"), (2, "upload"), (4, "stays through it"), (8, "detaches by itself")];
     let can: Vec<&str> = can.iter().filter(|(bit, _)| attributes & bit != 0).map(|(_, what)| *what).collect();
-    found.says.push(if can.is_empty() { "can nothing".to_owned() } else { can.join(", ") });
+    found.says.push(if can.is_empty() { "takes and gives nothing".to_owned() } else { can.join(", ") });
     found.says.push(format!("detaches within {} ms", u16::from_le_bytes([*low, *high])));
     if let [low, high, ..] = rest {
         found.says.push(format!("{} bytes a transfer", u16::from_le_bytes([*low, *high])));
