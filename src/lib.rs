@@ -7,9 +7,13 @@
 //! [`provision`]; [`lab`] is the other end of every wire, so that all of it can be seen without a phone or a pool.
 //!
 //! Arrows point one way: `cli` uses `provision`; `provision` uses the [`phone::Driver`] and [`service::Enrolment`]
-//! traits; `phone` uses `usb`; `service` uses `tls`. The lab implements none of these traits: it is a peer on a wire.
+//! traits; `phone` uses `usb`; `service` uses `tls`. The lab implements none of these traits: it is a peer on a wire. Its
+//! phones and the reference phone (`gadget`, a feature) are [`device`], the phone's side of the cable.
 
 pub mod credential;
+pub mod device;
+#[cfg(all(feature = "gadget", target_os = "linux"))]
+pub mod gadget;
 pub mod lab;
 pub mod ledger;
 pub mod phone;

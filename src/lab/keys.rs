@@ -5,9 +5,7 @@
 //! out in turn. No key ever leaves the process's memory.
 
 use crate::credential::KeyKind;
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
-use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, RsaKeyPair};
+use crate::device::keys::make;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use zeroize::Zeroizing;
@@ -119,23 +117,6 @@ fn next((keys, next): &mut (Vec<Pkcs8>, usize), kind: KeyKind) -> Pkcs8 {
         keys.push(make(kind));
     }
     keys[place].clone()
-}
-
-fn make(kind: KeyKind) -> Pkcs8 {
-    let rsa = |size| {
-        let key = RsaKeyPair::generate(size).expect("the system has random bytes");
-        let der: Pkcs8V1Der<'_> = key.as_der().expect("a key just made can be written");
-        Zeroizing::new(der.as_ref().to_vec())
-    };
-    match kind {
-        KeyKind::Rsa2048 => rsa(KeySize::Rsa2048),
-        KeyKind::Rsa3072 => rsa(KeySize::Rsa3072),
-        KeyKind::P256 => {
-            let random = aws_lc_rs::rand::SystemRandom::new();
-            let der = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random);
-            Zeroizing::new(der.expect("the system has random bytes").as_ref().to_vec())
-        }
-    }
 }
 
 /// Random bytes.

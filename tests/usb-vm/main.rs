@@ -2,6 +2,16 @@
 //!
 //! Each test begins with [`guest::here`], has the kernel's USB to itself, and leaves it as it was.
 
+mod board;
+mod desk;
+mod frames;
+mod gadget;
 mod guest;
 mod machine;
+mod matrix;
 mod power_cut;
+#[path = "../cli/tool.rs"]
+mod tool;
+mod usbip_peers;
+mod usbipd;
+mod world;

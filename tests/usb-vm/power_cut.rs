@@ -1,5 +1,7 @@
 //! What is on a disk when the power is cut: tests of the boot `power-cut`.
 
+mod commit;
+
 use super::guest::{self, Progress};
 use std::fs::{self, File};
 use std::io::Write;

@@ -138,7 +138,7 @@ async fn a_cable_that_a_fault_has_pulled_is_put_in_again_and_so_is_the_power() {
     assert!(cable.is_in());
     cable.pull();
     assert!(!cable.is_in());
-    phone.lock().power = false;
+    phone.power_off();
     while !(cable.is_in() && phone.has_power()) {
         tokio::task::yield_now().await;
     }

@@ -2,7 +2,7 @@
 //! beside it, and Microsoft OS 2.0 descriptors that give the tether interface WinUSB without a driver
 //! (docs/tether-protocol.md, section 2; Microsoft OS 2.0 Descriptors Specification).
 
-use super::PhoneMaterial;
+use crate::device::{INTERFACE_GUID, PhoneMaterial};
 use crate::lab::usbip::{Descriptors, Speed};
 use crate::phone::tether::frames::{INTERFACE_CLASS, INTERFACE_PROTOCOL, INTERFACE_SUBCLASS};
 
@@ -15,8 +15,6 @@ pub(super) const PACKET_BYTES: u16 = 512;
 
 /// The vendor request by which Windows reads the descriptor set.
 pub const WINDOWS_VENDOR_CODE: u8 = 0x20;
-/// Names the tether interface to programs on Windows.
-pub const INTERFACE_GUID: &str = "{6E9B1F0C-3B7D-4C55-9E0A-54D1C0DE0001}";
 
 /// Windows 8.1, the first that reads OS 2.0 descriptors.
 const WINDOWS_8_1: [u8; 4] = [0x00, 0x00, 0x03, 0x06];

@@ -1,12 +1,11 @@
 //! The phone's USB side: status and reset on the control pipe, frames on the bulk pipes.
 
-use super::VirtualPhone;
 use super::descriptors::{BULK_IN, BULK_OUT, PACKET_BYTES, WINDOWS_VENDOR_CODE, windows_descriptor_set};
-use super::engine::{Engine, Input, Line};
+use super::{Lies, Shared, VirtualPhone};
+use crate::device::{Cable, Socket};
 use crate::lab::usbip::{Bus, Descriptors, Device, Setup, Stall};
-use crate::phone::tether::frames::{HEADER_BYTES, MAX_BODY_BYTES, REQUEST_RESET, REQUEST_STATUS};
-use std::sync::Arc;
-use tokio::sync::mpsc;
+use crate::phone::tether::frames::{Frame, FrameKind, REQUEST_RESET, REQUEST_STATUS};
+use std::sync::{Arc, Mutex};
 
 /// The phone as a USB device.
 pub struct TetherDevice {
@@ -19,16 +18,13 @@ pub struct TetherDevice {
 
 struct Attached {
     bus: Bus,
-    line: Arc<Line>,
-    inputs: mpsc::UnboundedSender<Input>,
-    /// Bytes of a frame that no short packet has ended yet.
-    partial: Vec<u8>,
+    socket: Socket,
 }
 
 impl TetherDevice {
     pub(super) fn new(phone: VirtualPhone) -> Self {
         let (descriptors, interface) = {
-            let material = &phone.lock().material;
+            let material = &phone.phone.lock().material;
             (super::tether_descriptors(material), material.interface)
         };
         Self { phone, interface, descriptors, attached: None }
@@ -38,10 +34,8 @@ impl TetherDevice {
 impl Attached {
     /// Ends what was; with epoch 0 until the host's next reset.
     fn begin_epoch(&mut self, epoch: u16) {
-        self.line.begin_epoch(epoch);
-        self.partial.clear();
+        self.socket.begin_epoch(epoch);
         self.bus.flush(BULK_IN);
-        let _ = self.inputs.send(Input::Reset);
     }
 }
 
@@ -51,18 +45,15 @@ impl Device for TetherDevice {
     }
 
     fn attached(&mut self, bus: Bus) {
-        let (inputs, queue) = mpsc::unbounded_channel();
-        let line = Arc::new(Line::default());
-        let engine = Engine::new(self.phone.clone(), bus.clone(), line.clone(), queue);
-        tokio::spawn(engine.run());
-        self.attached = Some(Attached { bus, line, inputs, partial: Vec::new() });
+        let cable = UsbCable { bus: bus.clone(), lies: self.phone.lies.clone() };
+        self.attached = Some(Attached { bus, socket: Socket::new(self.phone.phone.clone(), cable) });
     }
 
     fn control(&mut self, setup: &Setup, _data: &[u8]) -> Result<Vec<u8>, Stall> {
         let here = setup.index == u16::from(self.interface);
         let attached = self.attached.as_mut().ok_or(Stall)?;
         match (setup.request_type, setup.request) {
-            (0xc1, REQUEST_STATUS) if here => Ok(attached.line.status(&self.phone).encode().to_vec()),
+            (0xc1, REQUEST_STATUS) if here => Ok(attached.socket.status().encode().to_vec()),
             (0x41, REQUEST_RESET) if here && setup.value != 0 && setup.length == 0 => {
                 attached.begin_epoch(setup.value);
                 Ok(Vec::new())
@@ -77,13 +68,8 @@ impl Device for TetherDevice {
         if endpoint != BULK_OUT {
             return Err(Stall);
         }
-        // One byte more than the longest frame is enough to know that it is too long; the rest is let go.
-        let room = (HEADER_BYTES + MAX_BODY_BYTES + 1).saturating_sub(attached.partial.len());
-        attached.partial.extend(&data[..data.len().min(room)]);
-        if !data.len().is_multiple_of(usize::from(PACKET_BYTES)) || data.is_empty() {
-            let frame = std::mem::take(&mut attached.partial);
-            let _ = attached.inputs.send(Input::Frame { epoch: attached.line.epoch(), bytes: frame });
-        }
+        let ended = !data.len().is_multiple_of(usize::from(PACKET_BYTES)) || data.is_empty();
+        attached.socket.arrived(data, ended);
         Ok(())
     }
 
@@ -99,5 +85,33 @@ impl Device for TetherDevice {
 
     fn detached(&mut self) {
         self.attached = None;
+    }
+}
+
+/// The bulk pipe to the host, with what a broken phone does to what goes through it.
+struct UsbCable {
+    bus: Bus,
+    lies: Arc<Mutex<Lies>>,
+}
+
+impl Cable for UsbCable {
+    fn send(&self, mut frame: Frame) {
+        let lies = *self.lies.held();
+        if lies.keeps_an_armed_packet && frame.kind == FrameKind::HelloAnswer {
+            self.bus.send(BULK_IN, vec![FrameKind::Answer as u8; PACKET_BYTES.into()]);
+            self.bus.send(BULK_IN, Vec::new());
+        }
+        if lies.garbles_answers
+            && frame.kind == FrameKind::Answer
+            && let Some(first) = frame.body.first_mut()
+        {
+            *first ^= 1;
+        }
+        let bytes = frame.encode();
+        let zero_packet = Frame::needs_zero_packet(bytes.len(), usize::from(PACKET_BYTES));
+        self.bus.send(BULK_IN, bytes);
+        if zero_packet {
+            self.bus.send(BULK_IN, Vec::new());
+        }
     }
 }

@@ -7,7 +7,7 @@ use super::messages::*;
 use super::session::{Hello, HostKey, hash_of, noise_builder, read_handshake, seal, unseal, write_handshake};
 use crate::credential::Fingerprint;
 use crate::lab::phone::{
-    Hash, PhoneMaterial, StoredKey, pkcs10, signed_info, tether_descriptors, timestamp, windows_descriptor_set,
+    Hash, PhoneMaterial, StoredKey, signed_info, signing_request, tether_descriptors, timestamp, windows_descriptor_set,
 };
 use crate::service::{EndorsementAlgorithm, EndorsementTerms};
 use minicbor::bytes::{ByteArray, ByteVec};
@@ -315,7 +315,7 @@ fn certification_request_info() -> Vec<u8> {
     let head = "3041020100301306072a8648ce3d020106082a8648ce3d030107042730250201010420";
     let head = (0..head.len()).step_by(2).map(|at| u8::from_str_radix(&head[at..at + 2], 16).unwrap());
     let pkcs8: Vec<u8> = head.chain([0x99; 32]).collect();
-    let request = pkcs10(&StoredKey { kind: 3, pkcs8: pkcs8.into() }, USER).unwrap();
+    let request = signing_request(&StoredKey { kind: 3, pkcs8: pkcs8.into() }, USER).unwrap();
     let (_, request) = X509CertificationRequest::from_der(&request).unwrap();
     request.certification_request_info.raw.to_vec()
 }

@@ -3,36 +3,24 @@
 use super::*;
 
 pub(super) fn prove(inside: &mut Inside, peer: &Peer, nonce: &[u8; 32]) -> Result<Vec<u8>, Stop> {
-    let Some(identity) = inside.flash.read().identity else {
+    let Some(identity) = inside.memory().identity else {
         return refuse(code::NO_SUCH, "there is no identity to prove");
     };
     let fingerprint = Fingerprint::of(&identity.leaf);
-    let mut pair = key_pair(&identity.key)?;
-    if inside.lies.proves_with_another_key {
-        pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
-            .map_err(|_| Stop::Refused(code::KEY_FAILED, "no key".into()))?;
-    }
+    let algorithm = signature_algorithm(&identity.key);
+    let pair = key_pair(&inside.nature.key_to_prove_with(identity.key))?;
     let message = binding::possession_message(&peer.handshake_hash, nonce, &fingerprint);
     let Ok(signature) = pair.sign(&message) else { return refuse(code::KEY_FAILED, "the key does not sign") };
-    answer(&PossessionMap {
-        fingerprint: (*fingerprint.as_bytes()).into(),
-        algorithm: signature_algorithm(&identity.key),
-        signature: signature.into(),
-    })
+    answer(&PossessionMap { fingerprint: (*fingerprint.as_bytes()).into(), algorithm, signature: signature.into() })
 }
 
-pub(super) fn sign_handshake(
-    phone: &VirtualPhone,
-    peer: &mut Peer,
-    messages: &[u8],
-    scheme: u64,
-) -> Result<Vec<u8>, Stop> {
+pub(super) fn sign_handshake(phone: &Phone, peer: &mut Peer, messages: &[u8], scheme: u64) -> Result<Vec<u8>, Stop> {
     let mut inside = phone.lock();
     supports(&inside, capability::HANDSHAKE, "handshake signature")?;
     if !std::mem::take(&mut peer.may_sign) {
         return refuse(code::CONSENT_NEEDED, "one handshake is signed for each consent");
     }
-    let memory = inside.flash.read();
+    let memory = inside.memory();
     let (Some(identity), Some(settings)) = (memory.identity, memory.settings) else {
         return refuse(code::NO_SUCH, "there is no identity with settings to sign in with");
     };

@@ -39,7 +39,7 @@ pub(super) fn endorse(
     let Some(timestamp) = timestamp(created, expires) else {
         return refuse(code::NOT_ACCEPTED, "no such time");
     };
-    let Some(identity) = inside.flash.read().identity else {
+    let Some(identity) = inside.memory().identity else {
         return refuse(code::NO_SUCH, "there is no identity to sign in with");
     };
     let hash = match hash {
@@ -52,10 +52,7 @@ pub(super) fn endorse(
         inside.write_log(format!("refused to sign a ticket request: {reason}"));
         return refuse(code::ENDORSEMENT_REFUSED, reason);
     }
-    let mut key = identity.key;
-    if inside.lies.endorses_with_another_key {
-        key.pkcs8 = (inside.material.keys)(KeyKind::Rsa2048).to_vec().into();
-    }
+    let key = inside.nature.key_to_endorse_with(identity.key, &inside.material.keys);
     let Some(signature) = signature(&key, hash, &signed_info(&timestamp, hash)) else {
         return refuse(code::KEY_FAILED, "the key does not sign");
     };

@@ -5,9 +5,9 @@ use super::*;
 /// What a page of anchors leaves free of a frame, bytes.
 const PAGE_RESERVE_BYTES: usize = 2048;
 
-pub(in crate::lab::phone) fn identity(inside: &Inside, host_known: bool) -> IdentityMap {
+pub(in crate::device) fn identity(inside: &Inside, host_known: bool) -> IdentityMap {
     let material = &inside.material;
-    let installed = inside.flash.read().installed_anchors.len() as u8;
+    let installed = inside.memory().installed_anchors.len() as u8;
     IdentityMap {
         maker: material.maker.clone(),
         model: material.model.clone(),
@@ -22,18 +22,18 @@ pub(in crate::lab::phone) fn identity(inside: &Inside, host_known: bool) -> Iden
         free_anchors: material.max_installed_anchors.saturating_sub(installed),
         consent: match material.consent {
             Consent::None => 0,
-            Consent::Press { .. } => 1,
+            Consent::Press { .. } | Consent::Ask => 1,
             Consent::Code { .. } => 2,
         },
         host_known,
     }
 }
 
-pub(in crate::lab::phone) fn device_proof(inside: &Inside, handshake_hash: &[u8; 32]) -> Option<DeviceProof> {
+pub(in crate::device) fn device_proof(inside: &Inside, handshake_hash: &[u8; 32]) -> Option<DeviceProof> {
     let (chain, pkcs8) = inside.material.factory.as_ref()?;
-    let hash = if inside.lies.replays_device_proof { &[0; 32] } else { handshake_hash };
+    let hash = inside.nature.session_to_prove(*handshake_hash);
     let key = KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8.as_slice().into(), &PKCS_ECDSA_P256_SHA256).ok()?;
-    let signature = key.sign(&binding::device_proof_message(hash)).ok()?;
+    let signature = key.sign(&binding::device_proof_message(&hash)).ok()?;
     Some(DeviceProof {
         chain: chain.iter().cloned().map(ByteVec::from).collect(),
         algorithm: ECDSA_SHA256,
@@ -42,7 +42,7 @@ pub(in crate::lab::phone) fn device_proof(inside: &Inside, handshake_hash: &[u8;
 }
 
 pub(super) fn state(inside: &Inside, peer: &Peer) -> State {
-    let memory = inside.flash.read();
+    let memory = inside.memory();
     State {
         clock: inside.time().map(OffsetDateTime::unix_timestamp),
         identity: memory.identity.as_ref().and_then(current_identity),
@@ -79,7 +79,7 @@ pub(super) fn pending_map(pending: &Pending, peer: &Peer) -> PendingMap {
 /// All anchors, the firmware's first.
 pub(super) fn all_anchors(inside: &Inside) -> Vec<(Vec<u8>, u8)> {
     let built_in = inside.material.anchors.iter().map(|der| (der.clone(), 0));
-    let installed = inside.flash.read().installed_anchors.into_iter().map(|der| (der.to_vec(), 1));
+    let installed = inside.memory().installed_anchors.into_iter().map(|der| (der.to_vec(), 1));
     built_in.chain(installed).collect()
 }
 
@@ -111,7 +111,7 @@ pub(super) fn anchor_map(der: &[u8], origin: u8) -> Option<AnchorMap> {
 }
 
 pub(super) fn read_certificate(inside: &Inside, fingerprint: &[u8; 32]) -> Result<Vec<u8>, Stop> {
-    let identity = inside.flash.read().identity;
+    let identity = inside.memory().identity;
     let own = identity.iter().flat_map(|identity| std::iter::once(&identity.leaf).chain(&identity.intermediates));
     let mut stored = own.map(|der| der.to_vec()).chain(all_anchors(inside).into_iter().map(|(der, _)| der));
     match stored.find(|der| Fingerprint::of(der).as_bytes() == fingerprint) {
@@ -121,6 +121,6 @@ pub(super) fn read_certificate(inside: &Inside, fingerprint: &[u8; 32]) -> Resul
 }
 
 pub(super) fn log(inside: &Inside, start: u64) -> LogPage {
-    let entries = inside.log.iter().skip(usize::try_from(start).unwrap_or(usize::MAX)).take(64).cloned().collect();
-    LogPage { entries, end: inside.log.len() as u32 }
+    let entries = inside.log.iter().filter(|entry| u64::from(entry.index) >= start).take(64).cloned().collect();
+    LogPage { entries, end: inside.log.last().map_or(0, |last| last.index.wrapping_add(1)) }
 }

@@ -1,9 +1,6 @@
 //! The phone's session: one task that takes frames in order and answers each.
 
-use super::descriptors::{BULK_IN, PACKET_BYTES};
-use super::operations;
-use super::{Inside, VirtualPhone};
-use crate::lab::usbip::Bus;
+use super::{Cable, Inside, Phone, operations};
 use crate::phone::tether::binding::{self, Side};
 use crate::phone::tether::frames::{Frame, FrameError, FrameKind, HEADER_BYTES, LinkState, Status};
 use crate::phone::tether::messages::{self, Arrived, HelloAnswer, Open, OpenAnswer, Outcome, VERSION, code};
@@ -13,6 +10,7 @@ use crate::phone::tether::session::{
 use snow::{HandshakeState, TransportState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// What comes down the cable.
@@ -42,7 +40,7 @@ impl Line {
         self.set(LinkState::Idle);
     }
 
-    pub(super) fn status(&self, phone: &VirtualPhone) -> Status {
+    pub(super) fn status(&self, phone: &Phone) -> Status {
         let inside = phone.lock();
         let state = match self.state.load(Ordering::SeqCst) {
             1 => LinkState::Handshake,
@@ -55,8 +53,8 @@ impl Line {
             highest_version: VERSION,
             state,
             epoch: self.epoch(),
-            pending: inside.flash.read().pending.is_some(),
-            asks: false,
+            pending: inside.memory().pending.is_some(),
+            asks: inside.asking,
             last_error: self.last_error.load(Ordering::SeqCst),
             max_body_bytes: inside.material.max_body_bytes,
         }
@@ -103,8 +101,8 @@ impl From<SessionError> for LinkError {
 
 /// The phone's side of one attachment to a host.
 pub(super) struct Engine {
-    phone: VirtualPhone,
-    bus: Bus,
+    phone: Phone,
+    cable: Box<dyn Cable>,
     line: Arc<Line>,
     queue: mpsc::UnboundedReceiver<Input>,
     link: Link,
@@ -117,9 +115,14 @@ impl Drop for Engine {
 }
 
 impl Engine {
-    pub(super) fn new(phone: VirtualPhone, bus: Bus, line: Arc<Line>, queue: mpsc::UnboundedReceiver<Input>) -> Self {
+    pub(super) fn new(
+        phone: Phone,
+        cable: Box<dyn Cable>,
+        line: Arc<Line>,
+        queue: mpsc::UnboundedReceiver<Input>,
+    ) -> Self {
         phone.busy.send_modify(|busy| *busy += 1);
-        Self { phone, bus, line, queue, link: Link::Idle }
+        Self { phone, cable, line, queue, link: Link::Idle }
     }
 
     /// Runs until the cable is pulled or the power is gone.
@@ -139,8 +142,10 @@ impl Engine {
         self.link = Link::Idle;
         self.line.set(LinkState::Idle);
         let mut inside = self.phone.lock();
-        inside.code = None;
-        inside.light_until = None;
+        if inside.code.take().is_some() {
+            inside.panel.show_code(None);
+        }
+        inside.panel.attention(Duration::ZERO);
     }
 
     async fn frame(&mut self, arrived_in: u16, bytes: &[u8]) {
@@ -173,10 +178,6 @@ impl Engine {
         let link = std::mem::replace(&mut self.link, Link::Idle);
         match (frame.kind, link) {
             (FrameKind::Hello, _) => {
-                if self.phone.lock().lies.keeps_an_armed_packet {
-                    self.bus.send(BULK_IN, vec![FrameKind::Answer as u8; PACKET_BYTES.into()]);
-                    self.bus.send(BULK_IN, Vec::new());
-                }
                 let (noise, body) = hello(&self.phone.lock(), &frame.body)?;
                 self.link = Link::Handshake(Box::new(noise));
                 self.line.set(LinkState::Handshake);
@@ -193,12 +194,7 @@ impl Engine {
                 self.line.set(LinkState::Working);
                 let (outcomes, ends) = self.serve(&request, &mut peer, epoch).await;
                 let Some(outcomes) = outcomes else { return Ok(None) };
-                let mut body = seal(&mut transport, &messages::encode_answer(&outcomes))?;
-                if self.phone.lock().lies.garbles_answers
-                    && let Some(first) = body.first_mut()
-                {
-                    *first ^= 1;
-                }
+                let body = seal(&mut transport, &messages::encode_answer(&outcomes))?;
                 if ends {
                     self.forget();
                 } else {
@@ -239,7 +235,7 @@ impl Engine {
                             outcome = &mut work => break outcome,
                             // A host that has begun another epoch waits for its hello's answer, not for this work's.
                             _ = ticks.tick() => match self.line.epoch() == epoch {
-                                true => send(&self.bus, &self.line, epoch, FrameKind::Working, Vec::new()),
+                                true => send(self.cable.as_ref(), &self.line, epoch, FrameKind::Working, Vec::new()),
                                 false => return (None, true),
                             },
                         }
@@ -259,21 +255,16 @@ impl Engine {
     }
 
     fn send(&self, epoch: u16, kind: FrameKind, body: Vec<u8>) {
-        send(&self.bus, &self.line, epoch, kind, body);
+        send(self.cable.as_ref(), &self.line, epoch, kind, body);
     }
 }
 
 /// Sends a frame unless a reset has ended its epoch.
-fn send(bus: &Bus, line: &Line, epoch: u16, kind: FrameKind, body: Vec<u8>) {
+fn send(cable: &dyn Cable, line: &Line, epoch: u16, kind: FrameKind, body: Vec<u8>) {
     if line.epoch() != epoch {
         return;
     }
-    let bytes = Frame { kind, epoch, body }.encode();
-    let zero_packet = Frame::needs_zero_packet(bytes.len(), usize::from(PACKET_BYTES));
-    bus.send(BULK_IN, bytes);
-    if zero_packet {
-        bus.send(BULK_IN, Vec::new());
-    }
+    cable.send(Frame { kind, epoch, body });
 }
 
 fn hello(inside: &Inside, body: &[u8]) -> Result<(HandshakeState, Vec<u8>), LinkError> {
@@ -313,7 +304,7 @@ fn open(inside: &Inside, mut noise: HandshakeState, body: &[u8]) -> Result<(Tran
 
     let mut nonce = [0; 32];
     aws_lc_rs::rand::fill(&mut nonce).expect("the system gives random bytes");
-    let host_known = inside.flash.read().known_hosts.iter().any(|known| **known == host_key);
+    let host_known = inside.memory().known_hosts.iter().any(|known| **known == host_key);
     let answer = OpenAnswer {
         identity: operations::identity(inside, host_known),
         commitment: binding::commitment(Side::Phone, &nonce).into(),
@@ -337,12 +328,29 @@ fn open(inside: &Inside, mut noise: HandshakeState, body: &[u8]) -> Result<(Tran
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::phone::PhoneMaterial;
+    use crate::device::{Honest, Memory, NoPanel, PhoneMaterial, Storage, WriteError};
     use crate::phone::tether::session::{Hello, HostKey};
     use proptest::prelude::*;
 
-    fn phone() -> VirtualPhone {
-        VirtualPhone::new(PhoneMaterial::new(1, Arc::new(|_| zeroize::Zeroizing::default())))
+    struct Nothing;
+
+    impl Storage for Nothing {
+        fn read(&self) -> Memory {
+            Memory::default()
+        }
+
+        fn write(&mut self, _memory: &Memory) -> Result<(), WriteError> {
+            Ok(())
+        }
+
+        fn keep_clock(&mut self, _offset_seconds: i64) -> Result<(), WriteError> {
+            Ok(())
+        }
+    }
+
+    fn phone() -> Phone {
+        let material = PhoneMaterial::new(1, Arc::new(|_| zeroize::Zeroizing::default()));
+        Phone::new(material, Box::new(Nothing), Box::new(Honest), Arc::new(NoPanel), [7; 32].into())
     }
 
     proptest! {

@@ -6,13 +6,23 @@ const MAX_USER_BYTES: usize = 255;
 /// X.520: ub-common-name.
 const MAX_COMMON_NAME_CHARACTERS: usize = 64;
 
-/// Writes the flash; when the power goes, the phone goes with it.
+/// Writes the memory; when the power goes, the phone goes with it.
 pub(super) fn save(inside: &mut Inside, memory: &Memory) -> Result<(), Stop> {
-    inside.flash.write(memory).or_else(|_| {
-        inside.power = false;
-        inside.power_lost.notify_one();
-        refuse(code::STORAGE, "the power went")
-    })
+    let written = inside.storage.write(memory);
+    stored(inside, written)
+}
+
+/// What a failed write means for the phone.
+pub(super) fn stored(inside: &mut Inside, written: Result<(), WriteError>) -> Result<(), Stop> {
+    let Err(error) = written else { return Ok(()) };
+    match &error {
+        WriteError::PowerLost | WriteError::Unknown(_) => {
+            inside.power = false;
+            inside.power_lost.notify_one();
+        }
+        WriteError::Failed(reason) => inside.write_log(format!("the storage cannot be written: {reason}")),
+    }
+    refuse(code::STORAGE, error.to_string())
 }
 
 pub(super) fn begin(
@@ -23,7 +33,7 @@ pub(super) fn begin(
     replaces: Option<ByteArray<32>>,
 ) -> Result<Vec<u8>, Stop> {
     changing(peer)?;
-    let mut memory = inside.flash.read();
+    let mut memory = inside.memory();
     let current = memory.identity.as_ref().map(|identity| *Fingerprint::of(&identity.leaf).as_bytes());
     match &memory.pending {
         Some(pending) if pending.id == id && pending.user == user && pending.replaces == replaces => {
@@ -113,7 +123,7 @@ fn extend_pending(
     change: impl FnOnce(&mut Pending) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
     changing(peer)?;
-    let mut memory = inside.flash.read();
+    let mut memory = inside.memory();
     let before = own_pending(&memory, peer, id)?;
     let mut pending = before.clone();
     change(&mut pending)?;
@@ -124,11 +134,11 @@ fn extend_pending(
     save(inside, &memory)
 }
 
-pub(super) async fn make_key(phone: &VirtualPhone, peer: &Peer, id: &[u8; 16], kind: u64) -> Result<Vec<u8>, Stop> {
+pub(super) async fn make_key(phone: &Phone, peer: &Peer, id: &[u8; 16], kind: u64) -> Result<Vec<u8>, Stop> {
     let (wanted, maker, delay) = {
         let inside = phone.lock();
         changing(peer)?;
-        let pending = own_pending(&inside.flash.read(), peer, id)?;
+        let pending = own_pending(&inside.memory(), peer, id)?;
         if let Some(key) = &pending.key {
             if u64::from(key.kind) != kind {
                 return refuse(code::OUT_OF_ORDER, "the transaction has a key of another kind");
@@ -163,7 +173,7 @@ pub(super) async fn make_key(phone: &VirtualPhone, peer: &Peer, id: &[u8; 16], k
 }
 
 /// The signing request for this common name, DER; `None` where the key is damaged.
-pub(crate) fn pkcs10(key: &StoredKey, common_name: &str) -> Option<Vec<u8>> {
+pub(in crate::device) fn pkcs10(key: &StoredKey, common_name: &str) -> Option<Vec<u8>> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, common_name);
@@ -178,7 +188,7 @@ pub(super) fn signing_request(
     hash: u64,
 ) -> Result<Vec<u8>, Stop> {
     changing(peer)?;
-    let pending = own_pending(&inside.flash.read(), peer, id)?;
+    let pending = own_pending(&inside.memory(), peer, id)?;
     if let Some(request) = &pending.request {
         return answer(&DerMap { der: request.clone() });
     }
@@ -190,20 +200,9 @@ pub(super) fn signing_request(
     if hash != 0 {
         return refuse(code::HASH, "this phone signs with SHA-256 only");
     }
-    let common_name = if inside.lies.names_another_user { "mallory@contoso.example" } else { common_name };
-    let another = inside.lies.requests_another_key.then(|| {
-        let made = inside.material.key_kinds.iter().copied().find(|known| kind_number(*known) == key.kind);
-        let keys = inside.material.keys.clone();
-        StoredKey { kind: key.kind, pkcs8: keys(made.unwrap_or(KeyKind::Rsa2048)).to_vec().into() }
-    });
-    let Some(mut der) = pkcs10(another.as_ref().unwrap_or(key), common_name) else {
+    let Some(der) = inside.nature.signing_request(key, common_name, &inside.material.keys) else {
         return refuse(code::KEY_FAILED, "the key does not sign");
     };
-    if inside.lies.signs_request_badly
-        && let Some(last) = der.last_mut()
-    {
-        *last ^= 1;
-    }
     let der = ByteVec::from(der);
     extend_pending(inside, peer, id, |pending| {
         pending.request = Some(der.clone());
@@ -224,8 +223,7 @@ pub(super) fn stage(
     let max_intermediates = inside.material.max_intermediates.into();
     let held = all_anchors(inside);
     let room =
-        usize::from(inside.material.max_installed_anchors).saturating_sub(inside.flash.read().installed_anchors.len());
-    let drops_anchors = inside.lies.drops_anchors;
+        usize::from(inside.material.max_installed_anchors).saturating_sub(inside.memory().installed_anchors.len());
     change_pending(inside, peer, id, |pending| {
         if certificate.len() > max_bytes {
             return refuse(code::NO_SPACE, format!("a certificate is at most {max_bytes} bytes"));
@@ -244,7 +242,6 @@ pub(super) fn stage(
                 return refuse(code::NO_SPACE, format!("at most {max_intermediates} intermediates"));
             }
             1 => pending.intermediates.push(certificate),
-            2 if drops_anchors => {}
             2 if held.iter().any(|(der, _)| *der == **certificate) || pending.anchors.contains(&certificate) => {}
             2 if pending.anchors.len() >= room => {
                 return refuse(code::NO_SPACE, "no room for another trust anchor");
@@ -265,7 +262,7 @@ pub(super) fn check(
     server_name: &str,
 ) -> Result<Vec<u8>, Stop> {
     changing(peer)?;
-    let mut memory = inside.flash.read();
+    let mut memory = inside.memory();
     let mut pending = own_pending(&memory, peer, id)?;
     plain(server_name)?;
     let mut anchors: Vec<Vec<u8>> = all_anchors(inside).into_iter().map(|(der, _)| der).collect();
@@ -291,7 +288,7 @@ pub(super) fn check(
 
 pub(super) fn commit(inside: &mut Inside, peer: &Peer, id: &[u8; 16]) -> Result<Vec<u8>, Stop> {
     changing(peer)?;
-    let mut memory = inside.flash.read();
+    let mut memory = inside.memory();
     if memory.committed.as_deref() == Some(id) && memory.pending.is_none() {
         // The answer to the first commit was lost.
         if let Some(identity) = &memory.identity {
@@ -307,13 +304,6 @@ pub(super) fn commit(inside: &mut Inside, peer: &Peer, id: &[u8; 16]) -> Result<
     if pending.replaces.map(|fingerprint| *fingerprint) != current {
         return refuse(code::IDENTITY_CHANGED, "the identity to be replaced is no longer in use");
     }
-    if inside.lies.commits_nothing {
-        return answer(&Committed { fingerprint });
-    }
-    if std::mem::take(&mut inside.lies.loses_power_at_commit) {
-        let next = inside.flash.steps() + 2;
-        inside.flash.cut_power_at(Some(next));
-    }
     memory.identity = Some(StoredIdentity { user: pending.user, key, leaf, intermediates: pending.intermediates });
     memory.installed_anchors.extend(pending.anchors);
     memory.settings = pending.settings.or(memory.settings);
@@ -326,7 +316,7 @@ pub(super) fn commit(inside: &mut Inside, peer: &Peer, id: &[u8; 16]) -> Result<
 
 pub(super) fn abort(inside: &mut Inside, peer: &Peer, id: &[u8; 16]) -> Result<Vec<u8>, Stop> {
     changing(peer)?;
-    let mut memory = inside.flash.read();
+    let mut memory = inside.memory();
     match &memory.pending {
         Some(pending) if *pending.id != *id => return nothing(),
         Some(pending) if *pending.host != peer.host_key && inside.material.consent != Consent::None => {
@@ -344,7 +334,7 @@ pub(super) fn abort(inside: &mut Inside, peer: &Peer, id: &[u8; 16]) -> Result<V
 
 pub(super) fn remove_identity(inside: &mut Inside, peer: &Peer, fingerprint: &[u8; 32]) -> Result<Vec<u8>, Stop> {
     changing(peer)?;
-    let mut memory = inside.flash.read();
+    let mut memory = inside.memory();
     match &memory.identity {
         Some(identity) if Fingerprint::of(&identity.leaf).as_bytes() == fingerprint => {}
         _ => return refuse(code::NO_SUCH, "that identity is not in use"),

@@ -9,8 +9,7 @@ mod transaction;
 #[cfg(test)]
 pub(crate) use endorsing::{Hash, signed_info, timestamp};
 pub(super) use reading::{device_proof, identity};
-#[cfg(test)]
-pub(crate) use transaction::pkcs10;
+pub(super) use transaction::pkcs10;
 
 use consent::*;
 use endorsing::*;
@@ -19,8 +18,7 @@ use signing::*;
 use transaction::*;
 
 use super::engine::Peer;
-use super::flash::{Memory, Pending, StoredIdentity, StoredKey};
-use super::{Consent, Inside, VirtualPhone, judgement, transcript};
+use super::{Consent, Inside, Memory, Pending, Phone, StoredIdentity, StoredKey, WriteError, judgement, transcript};
 use crate::credential::{Fingerprint, KeyKind};
 use crate::phone::tether::binding::{self, ShortCode, Side};
 use crate::phone::tether::messages::{
@@ -44,14 +42,11 @@ pub(super) fn ends_session(operation: &Operation) -> bool {
 }
 
 /// Performs one operation.
-pub(super) async fn perform(phone: &VirtualPhone, peer: &mut Peer, operation: Operation) -> Outcome {
-    let refuses = {
-        let mut inside = phone.lock();
-        inside.operations += 1;
-        inside.lies.refuses
-    };
+pub(super) async fn perform(phone: &Phone, peer: &mut Peer, operation: Operation) -> Outcome {
+    let refuses = phone.lock().nature.refuses(&operation);
     let result = match operation {
-        refused if refuses == Some(refused.name()) => refuse(code::NOT_ACCEPTED, "this phone does not do that"),
+        _ if refuses => refuse(code::NOT_ACCEPTED, "this phone does not do that"),
+        Operation::Consent { code } => consent(phone, peer, code).await,
         Operation::MakeKey { id, kind } => make_key(phone, peer, &id, kind).await,
         Operation::SignHandshake { transcript, scheme } => sign_handshake(phone, peer, &transcript, scheme),
         other => perform_at_once(&mut phone.lock(), peer, other),
@@ -101,7 +96,6 @@ fn perform_at_once(inside: &mut Inside, peer: &mut Peer, operation: Operation) -
         Operation::ReadCertificate { fingerprint } => read_certificate(inside, &fingerprint),
         Operation::SetClock { time } => set_clock(inside, peer, time),
         Operation::ShowCode { nonce } => show_code(inside, peer, &nonce),
-        Operation::Consent { code } => consent(inside, peer, code),
         Operation::Attention { seconds } => attention(inside, seconds),
         Operation::Log { start } => {
             supports(inside, capability::LOG, "sign-in log")?;
@@ -111,7 +105,7 @@ fn perform_at_once(inside: &mut Inside, peer: &mut Peer, operation: Operation) -
         Operation::SignIn {} => {
             supports(inside, capability::SIGN_IN, "signing in on command")?;
             changing(peer)?;
-            if inside.flash.read().identity.is_none() {
+            if inside.memory().identity.is_none() {
                 return refuse(code::NO_SUCH, "there is no identity to sign in with");
             }
             inside.write_log("asked to sign in");
@@ -144,8 +138,8 @@ fn perform_at_once(inside: &mut Inside, peer: &mut Peer, operation: Operation) -
         Operation::Check { id, server_chain, server_name } => check(inside, peer, &id, &server_chain, &server_name),
         Operation::Commit { id } => commit(inside, peer, &id),
         Operation::Abort { id } => abort(inside, peer, &id),
-        Operation::MakeKey { .. } | Operation::SignHandshake { .. } => {
-            unreachable!("these two are performed by `perform`")
+        Operation::MakeKey { .. } | Operation::SignHandshake { .. } | Operation::Consent { .. } => {
+            unreachable!("these are performed by `perform`")
         }
     }
 }

@@ -12,6 +12,9 @@ const MAX_CODE_BYTES: usize = 64;
 const CODES: usize = 20;
 const CODES_WITHIN: Duration = Duration::from_secs(600);
 
+/// How long somebody at the phone has to press a key.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 pub(super) fn changing(peer: &Peer) -> Result<(), Stop> {
     if peer.consented { Ok(()) } else { refuse(code::CONSENT_NEEDED, "consent is needed first") }
 }
@@ -40,18 +43,44 @@ pub(super) fn show_code(inside: &mut Inside, peer: &mut Peer, nonce: &[u8; 32]) 
     inside.codes_shown.push(now);
     peer.code_shown = true;
     inside.code = Some(ShortCode::new(&peer.handshake_hash, nonce, &peer.nonce));
-    let revealed = if inside.lies.breaks_its_commitment { [0; 32] } else { peer.nonce };
+    inside.panel.show_code(inside.code.as_ref());
+    let revealed = inside.nature.reveal(peer.nonce);
     answer(&Revealed { nonce: revealed.into() })
 }
 
-pub(super) fn consent(inside: &mut Inside, peer: &mut Peer, given: Option<String>) -> Result<Vec<u8>, Stop> {
-    let mut memory = inside.flash.read();
+pub(super) async fn consent(phone: &Phone, peer: &mut Peer, given: Option<String>) -> Result<Vec<u8>, Stop> {
+    let asked = {
+        let mut inside = phone.lock();
+        (inside.material.consent == Consent::Ask && given.is_none()).then(|| {
+            inside.asking = true;
+            (inside.panel.ask(&peer.host_label), Question(phone.clone()))
+        })
+    };
+    let agreed = match asked {
+        Some((agreement, _question)) => tokio::time::timeout(PATIENCE, agreement).await.unwrap_or(false),
+        None => false,
+    };
+    take_consent(&mut phone.lock(), peer, given, agreed)
+}
+
+/// Somebody at the phone is asked; dropped when that is over, answered or not.
+struct Question(Phone);
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        self.0.lock().asking = false;
+    }
+}
+
+fn take_consent(inside: &mut Inside, peer: &mut Peer, given: Option<String>, agreed: bool) -> Result<Vec<u8>, Stop> {
+    let mut memory = inside.memory();
     match (&inside.material.consent, given) {
         (Consent::None, _) | (Consent::Press { agrees: true }, None) => {}
-        (Consent::Press { agrees: false }, None) => {
+        (Consent::Ask, None) if agreed => {}
+        (Consent::Ask | Consent::Press { agrees: false }, None) => {
             return refuse(code::DECLINED, "the person at the phone declined");
         }
-        (Consent::Press { .. }, Some(_)) => {
+        (Consent::Press { .. } | Consent::Ask, Some(_)) => {
             return refuse(code::NOT_ACCEPTED, "this phone wants a key pressed, not a code");
         }
         (Consent::Code { .. }, None) => {
@@ -96,7 +125,7 @@ pub(super) fn attention(inside: &mut Inside, seconds: u64) -> Result<Vec<u8>, St
     if seconds > 0 {
         inside.times_lit += 1;
     }
-    inside.light_until = Some(OffsetDateTime::now_utc() + time::Duration::seconds(seconds));
+    inside.panel.attention(Duration::from_secs(seconds.unsigned_abs()));
     nothing()
 }
 
@@ -108,12 +137,15 @@ pub(super) fn set_clock(inside: &mut Inside, peer: &Peer, time: i64) -> Result<V
     match OffsetDateTime::from_unix_timestamp(time) {
         Ok(time) => {
             // The dates and the server were judged by the old time.
-            let mut memory = inside.flash.read();
+            let mut memory = inside.memory();
             if let Some(pending) = memory.pending.as_mut().filter(|pending| pending.checked) {
                 pending.checked = false;
                 save(inside, &memory)?;
             }
-            inside.clock_offset = Some((time - OffsetDateTime::now_utc()).whole_seconds());
+            let offset = (time - OffsetDateTime::now_utc()).whole_seconds();
+            let kept = inside.storage.keep_clock(offset);
+            stored(inside, kept)?;
+            inside.clock_offset = Some(offset);
             nothing()
         }
         Err(_) => refuse(code::NOT_ACCEPTED, "no such time"),
