@@ -6,6 +6,7 @@ mod pools;
 mod resume;
 mod tool;
 mod trust;
+mod usb;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -114,7 +115,7 @@ fn contains(bytes: &[u8], secret: &str) -> bool {
 #[test]
 fn every_help_page_is_as_it_was_read_over() {
     let tool = Tool::new();
-    let pages: [&[&str]; 17] = [
+    let pages: [&[&str]; 19] = [
         &["--help"],
         &["list", "--help"],
         &["info", "--help"],
@@ -132,6 +133,8 @@ fn every_help_page_is_as_it_was_read_over() {
         &["ledger", "show", "--help"],
         &["ledger", "verify", "--help"],
         &["lab", "--help"],
+        &["record", "--help"],
+        &["replay", "--help"],
     ];
     for page in pages {
         let ran = tool.run(page);

@@ -2,10 +2,9 @@
 
 use crate::bench::{Bench, alice, done};
 use std::path::Path;
-use std::sync::Arc;
 use tethercert::lab::web_services::Kind;
 use tethercert::ledger::Ledger;
-use tethercert::provision::{Job, Operator, Outcome, Stop, provision};
+use tethercert::provision::{Job, Outcome, Stop, provision};
 use tethercert::recording::{HEADING, Recorded, Recorder, ReplayError, Replayed, Witnessed, replay};
 use tethercert::service::SignInWay;
 
@@ -74,8 +73,9 @@ async fn no_password_and_no_key_is_in_a_recording() {
     let user = &bench.lab.web().users()[0];
     let password = secrecy::ExposeSecret::expose_secret(&user.password);
     assert!(!text.contains(password) && !text.contains("Assertion"));
-    let key = bench.phone().material().identity.unwrap().key.pkcs8;
-    let key: String = key.iter().skip(30).take(24).map(|byte| format!("{byte:02x}")).collect();
+    let key = bench.phone().memory().identity.unwrap().key.pkcs8;
+    // Beyond the public half, which stands near the front of a PKCS#8 key.
+    let key: String = key.iter().rev().take(64).rev().map(|byte| format!("{byte:02x}")).collect();
     assert!(!text.replace(char::is_whitespace, "").contains(&key));
 }
 
@@ -138,14 +138,6 @@ async fn what_is_sent_otherwise_is_told_with_both_sides() {
     let told = differs(&text.replacen("[\"anchors\", {0: 0}]", "[\"anchors\", {0: 1}]", 1)).await;
     assert!(told.contains("phone asked") && told.contains("recorded 1; now 0"), "{told}");
 
-    let told = differs(&text.replacen("\"compare_code\": false", "\"compare_code\": true", 1).replacen(
-        "\"renew\": false",
-        "\"renew\": true",
-        1,
-    ))
-    .await;
-    assert!(!told.is_empty());
-
     // Another user is asked for in everything that is sent.
     let told = differs(&text.replacen("\"user\": \"alice@", "\"user\": \"bob@", 1)).await;
     assert!(told.contains("bob@contoso.example") && told.contains("alice@contoso.example"), "{told}");
@@ -154,7 +146,6 @@ async fn what_is_sent_otherwise_is_told_with_both_sides() {
     let end = text.find("\nperson asked: \"is this the phone\"").unwrap();
     let told = differs(&format!("{}\nphone asked: [[\"state\", {{}}]]\n{}", &text[..end], &text[end..])).await;
     assert!(told.contains("what comes next"), "{told}");
-    let _ = Arc::new(bench);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod guest;
 mod machine;
 mod matrix;
 mod power_cut;
+mod recording;
 #[path = "../cli/tool.rs"]
 mod tool;
 mod usbip_peers;

@@ -34,6 +34,36 @@ struct Taped {
     nonce: [u8; 32],
 }
 
+/// A session that was opened.
+pub(super) struct Opened {
+    pub(super) answer: OpenAnswer,
+    pub(super) handshake_hash: [u8; 32],
+    /// The phone's static key.
+    pub(super) phone_key: Vec<u8>,
+    max_body_bytes: usize,
+}
+
+impl Opened {
+    /// As it is noted, with the answer as it came.
+    fn value(&self, answer: &[u8]) -> Value {
+        Value::map([
+            ("handshake_hash", Value::bytes(self.handshake_hash)),
+            ("phone_key", Value::bytes(&self.phone_key)),
+            ("max_body_bytes", Value::Int(self.max_body_bytes as i128)),
+            ("answer", said(answer)),
+        ])
+    }
+
+    fn of(value: &Value) -> Option<Self> {
+        Some(Self {
+            answer: messages::decode(&bytes_of(value.get("answer")?)).ok()?,
+            handshake_hash: value.get("handshake_hash")?.as_bytes()?.try_into().ok()?,
+            phone_key: value.get("phone_key")?.as_bytes()?.to_vec(),
+            max_body_bytes: value.get("max_body_bytes")?.as_number()?,
+        })
+    }
+}
+
 impl Channel {
     pub(super) fn cable(exchange: Exchange) -> Self {
         Self { carrier: Carrier::Cable { exchange: Box::new(exchange), session: None }, tape: None }
@@ -51,44 +81,35 @@ impl Channel {
     }
 
     /// Opens a session: handshake and answer. `nonce` is the host's part of the short code.
-    pub(super) async fn open(&mut self, key: &HostKey, label: &str, nonce: [u8; 32]) -> Result<OpenAnswer, PhoneError> {
+    pub(super) async fn open(&mut self, key: &HostKey, label: &str, nonce: [u8; 32]) -> Result<Opened, PhoneError> {
         let during = Step::Identify;
+        self.forget();
         let commitment = binding::commitment(Side::Host, &nonce);
         let asked = Value::map([("host_label", Value::text(label)), ("commitment", Value::bytes(commitment))]);
         self.ask(Value::Array(vec![Value::text("open"), asked]), during)?;
-        let opened = match &mut self.carrier {
-            Carrier::Cable { exchange, session } => {
-                let opened = open(exchange, key, label, nonce).await;
-                opened.map(|(opened, answer, bytes)| {
-                    let (hash, limit) = (*opened.handshake_hash(), exchange.max_body_bytes());
-                    *session = Some(Box::new(opened));
-                    (answer, bytes, hash, limit)
-                })
-            }
+        match &mut self.carrier {
+            Carrier::Cable { exchange, session } => match open(exchange, key, label, nonce).await {
+                Ok((live, bytes)) => {
+                    let opened = Opened {
+                        answer: read(&bytes, during)?,
+                        handshake_hash: *live.handshake_hash(),
+                        phone_key: live.phone_key().to_vec(),
+                        max_body_bytes: exchange.max_body_bytes(),
+                    };
+                    *session = Some(Box::new(live));
+                    self.note(Kind::PhoneAnswered, || opened.value(&bytes));
+                    Ok(opened)
+                }
+                Err(error) => Err(self.failed(error)),
+            },
             Carrier::Tape { session, max_body_bytes, exchanges } => {
                 *exchanges += 2;
-                let played = played(self.tape.as_ref(), during);
-                return played.and_then(|(tape, entry)| {
-                    let taped = taped_opening(&entry).ok_or_else(|| differs(&tape.nonsense(&entry), during))?;
-                    let (answer, handshake_hash, limit) = taped;
-                    *max_body_bytes = limit;
-                    *session = Some(Taped { handshake_hash, nonce });
-                    Ok(answer)
-                });
+                let (tape, entry) = played(self.tape.as_ref(), during)?;
+                let opened = Opened::of(&entry.value).ok_or_else(|| differs(&tape.nonsense(&entry), during))?;
+                *max_body_bytes = opened.max_body_bytes;
+                *session = Some(Taped { handshake_hash: opened.handshake_hash, nonce });
+                Ok(opened)
             }
-        };
-        match opened {
-            Ok((answer, bytes, hash, limit)) => {
-                self.note(Kind::PhoneAnswered, || {
-                    Value::map([
-                        ("handshake_hash", Value::bytes(hash)),
-                        ("max_body_bytes", Value::Int(limit as i128)),
-                        ("answer", said(&bytes)),
-                    ])
-                });
-                Ok(answer)
-            }
-            Err(error) => Err(self.failed(error)),
         }
     }
 
@@ -111,7 +132,7 @@ impl Channel {
                 if played.is_err() {
                     *session = None;
                 }
-                return played.map(|(_, entry)| answer_of(&entry));
+                return played.map(|(_, entry)| bytes_of(&entry.value));
             }
         };
         match answer {
@@ -223,7 +244,7 @@ async fn open(
     key: &HostKey,
     label: &str,
     nonce: [u8; 32],
-) -> Result<(Session, OpenAnswer, Vec<u8>), PhoneError> {
+) -> Result<(Session, Vec<u8>), PhoneError> {
     let during = Step::Identify;
     let (hello, body) = Hello::new(key).map_err(failed(during))?;
     let answer = exchange.exchange(FrameKind::Hello, body, FrameKind::HelloAnswer, during).await?;
@@ -236,8 +257,7 @@ async fn open(
     let (mut session, body) = opening.open(label, nonce).map_err(failed(during))?;
     let answer = exchange.exchange(FrameKind::Open, body, FrameKind::OpenAnswer, during).await?;
     let bytes = session.unseal(&answer).map_err(failed(during))?;
-    let answer: OpenAnswer = read(&bytes, during)?;
-    Ok((session, answer, bytes))
+    Ok((session, bytes))
 }
 
 async fn sealed(
@@ -272,8 +292,9 @@ fn said(bytes: &[u8]) -> Value {
     Value::of_cbor(bytes).unwrap_or_else(|| Value::bytes(bytes))
 }
 
-fn answer_of(entry: &Entry) -> Vec<u8> {
-    match &entry.value {
+/// The bytes that were said.
+fn bytes_of(value: &Value) -> Vec<u8> {
+    match value {
         Value::Bytes(bytes) => bytes.clone(),
         value => value.to_cbor(),
     }
@@ -290,16 +311,6 @@ fn played(tape: Option<&Tape>, during: Step) -> Result<(&Tape, Entry), PhoneErro
         }
         _ => Ok((tape, entry)),
     }
-}
-
-fn taped_opening(entry: &Entry) -> Option<(OpenAnswer, [u8; 32], usize)> {
-    let handshake_hash = entry.value.get("handshake_hash")?.as_bytes()?.try_into().ok()?;
-    let limit = entry.value.get("max_body_bytes")?.as_number()?;
-    let answer = match entry.value.get("answer")? {
-        Value::Bytes(bytes) => bytes.clone(),
-        value => value.to_cbor(),
-    };
-    Some((messages::decode(&answer).ok()?, handshake_hash, limit))
 }
 
 fn differs(difference: &Difference, during: Step) -> PhoneError {

@@ -172,12 +172,12 @@ impl Tether {
 
 impl Driver for Tether {
     async fn identify(&mut self) -> Result<Identified, PhoneError> {
-        let during = Step::Identify;
         let nonce = self.world.random("nonce of the short code");
-        let answer = self.channel.open(&self.host.key, &self.host.label, nonce).await?;
-        let hash = self.channel.handshake_hash().ok_or_else(|| no_session(during))?;
+        let channel::Opened { answer, handshake_hash, .. } =
+            self.channel.open(&self.host.key, &self.host.label, nonce).await?;
         let identity = reading::identity(&answer.identity)?;
-        let authenticity = proof::judge(answer.proof.as_ref(), &hash, &identity, &self.host, self.world.now());
+        let authenticity =
+            proof::judge(answer.proof.as_ref(), &handshake_hash, &identity, &self.host, self.world.now());
         self.commitment = *answer.commitment;
         self.vouched = authenticity.is_vouched();
         Ok(Identified { identity, authenticity })

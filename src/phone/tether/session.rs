@@ -176,6 +176,11 @@ impl Session {
         &self.handshake_hash
     }
 
+    /// The phone's static key: who holds it made this session. It vouches for nothing else.
+    pub fn phone_key(&self) -> &[u8] {
+        self.transport.get_remote_static().expect("the handshake brings the key of the other side")
+    }
+
     /// The host's nonce of the short code; it leaves the host only after the phone has committed to its own.
     pub fn nonce(&self) -> &[u8; 32] {
         &self.nonce
