@@ -22,7 +22,7 @@ use tethercert::provision::Stop;
 use tethercert::service::ocauth::{DownloadPlace, Pool, Profile, RootDownload, Settings};
 use tethercert::tls::{Engine, Proxy, Resolve};
 use tethercert::usb::capture::Tap;
-use tethercert::usb::{Selector, Usb, UsbError, UsbIpHost};
+use tethercert::usb::{Doing, Selector, Usb, UsbError, UsbIpHost, Where};
 use url::{Host, Url};
 
 /// Where `--drivers` is looked for when it is not given.
@@ -244,8 +244,14 @@ impl Bench {
                 list::numbered(&found, &self.screen);
                 let number = person.number("which phone?", found.len()).await?;
                 // It may have gone meanwhile, or another may be in its place.
-                let slot = Selector::Port(found.swap_remove(number).slot().clone());
-                return self.pick(Some(&slot)).await;
+                let chosen = found.swap_remove(number);
+                let again = self.pick(Some(&Selector::Port(chosen.slot().clone()))).await?;
+                let (now, then) = (&again.attached, &chosen.attached);
+                if (now.address, &now.strings) != (then.address, &then.strings) {
+                    let at = Where::Port(then.slot.clone());
+                    return Err(UsbError::Unplugged { at, during: Doing::Opening }.into());
+                }
+                return Ok(again);
             }
             (Err(error), _) => error,
         };
@@ -341,7 +347,7 @@ pub(crate) fn warn_of_old_tls(engine: Engine, pool: &str, origin: &str, screen: 
 }
 
 /// The lab knows its own phones, and what was named beside it: nothing that this computer is set up for.
-fn definitions(bus: &BusArgs, lab: Option<&Lab>) -> Result<Definitions, CliError> {
+pub(crate) fn definitions(bus: &BusArgs, lab: Option<&Lab>) -> Result<Definitions, CliError> {
     let mut folders = bus.drivers.clone();
     if let Some(lab) = lab {
         folders.push(lab.drivers());

@@ -3,9 +3,9 @@
 use super::bench::{Bench, PhoneArgs};
 use super::error::CliError;
 use super::exit::Exit;
-use super::list::{models, name};
+use super::list::{UnexpectedInterface, models, name, unexpected};
 use super::operator::{clock, vouched};
-use super::screen::Screen;
+use super::screen::{Screen, Tone};
 use super::text::{count, date, dotted, moment};
 use clap::Args as ClapArgs;
 use serde::Serialize;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tethercert::phone::definition::{Confidence, Definition, Fact, Protocol};
 use tethercert::phone::{
     AnchorHeld, Authenticity, ConsentWanted, Driver, Found, Identity, IdentityInUse, LogLine, Parting, PhoneState,
-    Settings,
+    Settings, tether, what_to_do_about,
 };
 use time::OffsetDateTime;
 
@@ -74,6 +74,14 @@ struct ModelLine<'a> {
     what_can_be_done: Option<&'a str>,
 }
 
+#[derive(Serialize)]
+struct RefusedLine<'a> {
+    port: String,
+    usb_id: String,
+    unexpected: Vec<UnexpectedInterface>,
+    next_step: &'a str,
+}
+
 pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
     if args.usb {
         return super::info_usb::run(&args.phone, args.redact, args.ms_os_string, screen).await;
@@ -82,6 +90,9 @@ pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
     let found = bench.pick(args.phone.device.as_ref()).await?;
     if found.spoken().is_none() {
         return Ok(not_spoken(&found, screen));
+    }
+    if !found.unexpected.is_empty() {
+        return Ok(refused(&found, screen));
     }
     let (mut phone, identified) = bench.finder.meet(&found).await?;
     let driver = phone.driver();
@@ -195,6 +206,33 @@ fn held(state: &PhoneState, screen: &Screen) {
             &dotted(&[anchor.name.clone(), anchor.fingerprint.short(), format!("until {}", date(anchor.not_after))]),
         );
     }
+}
+
+/// A device that brings more than such a phone has: nothing is asked of it.
+fn refused(found: &Found, screen: &Screen) -> Exit {
+    let port = found.slot().to_string();
+    let attached = &found.attached;
+    let id = format!("{:04x}:{:04x}", attached.vendor_id, attached.product_id);
+    let strings = &attached.strings;
+    let says = [&strings.manufacturer, &strings.product, &strings.serial].map(|text| text.clone().unwrap_or_default());
+    let next = what_to_do_about(&found.unexpected);
+    let line = RefusedLine { port: port.clone(), usb_id: id.clone(), unexpected: unexpected(found), next_step: &next };
+    screen.json("refused", &line);
+    screen.line("phone", &dotted(&[format!("port {port}"), models(found), id]));
+    if says.iter().any(|text| !text.is_empty()) {
+        screen.line("", &format!("it says: {}", dotted(&says)));
+    }
+    for (number, kind) in attached.interfaces.iter().enumerate() {
+        let refused = if found.unexpected.contains(kind) { ": not expected" } else { "" };
+        let what = match (kind.triple() == tether::INTERFACE, refused) {
+            (true, "") => "what is spoken to: ",
+            _ => "",
+        };
+        screen.line(if number == 0 { "brings" } else { "" }, &format!("{what}{kind}{refused}"));
+    }
+    screen.toned(Tone::Bad, "refused", "it brings what such a phone does not have: it was not asked who it is");
+    screen.line("next", &next);
+    Exit::Refused
 }
 
 /// What is known of a model that nobody can talk to, or that never signs in.

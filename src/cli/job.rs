@@ -19,7 +19,7 @@ use tethercert::lab::web_services::User;
 use tethercert::ledger::{Ledger, Terms, Unfinished};
 use tethercert::phone::{Driver, Found, Parting, Phone};
 use tethercert::pool::{Origin, Setting};
-use tethercert::provision::{Jitter, Job, LabPhone, ProvisionError, Stop, provision, resume};
+use tethercert::provision::{Jitter, Job, LabPhone, Outcome, ProvisionError, Stop, provision, resume};
 use tethercert::recording::{Recorded, Recorder, Witnessed};
 use tethercert::service::SignInWay;
 use tethercert::world::World;
@@ -123,6 +123,7 @@ pub(crate) struct Asked {
 }
 
 /// Whether a job is new.
+#[derive(Clone, Copy)]
 pub(crate) enum Way<'a> {
     Anew,
     Resumed(&'a Unfinished),
@@ -193,7 +194,7 @@ impl Asked {
         let mut service = chosen.pool.enrolment();
         let mut console = Console::new(desk.screen.clone(), desk.stop.clone(), answers, lab_user);
         let (driver, ledger, stop) = (phone.driver(), desk.ledger, desk.stop);
-        let mut recording = record.map(|file| (Recorder::begin(&job, driver.host()), file));
+        let mut recording = record.map(|file| (Recorder::begin(&job, driver.host(), driver.meant()), file));
         let outcome = match (way, &mut recording) {
             (Way::Anew, None) => provision(&job, driver, &mut service, ledger, &mut console, stop).await,
             (Way::Anew, Some((recorder, _))) => {
@@ -214,6 +215,14 @@ impl Asked {
             }
         };
         desk.screen.stop_spinner();
+        let outcome = match (way, outcome) {
+            (Way::Resumed(unfinished), Outcome::NotDone(failure) | Outcome::Unknown(failure))
+                if failure.error.is_about_another_phone() =>
+            {
+                return report::not_resumed(unfinished, &failure.error.into(), desk.screen);
+            }
+            (_, outcome) => outcome,
+        };
         let spent = report::Spent {
             took: started.elapsed().saturating_sub(console.waited()),
             traffic: phone.driver().traffic(),

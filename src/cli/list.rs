@@ -10,7 +10,7 @@ use clap::Args as ClapArgs;
 use serde::Serialize;
 use tethercert::phone::Found;
 use tethercert::phone::definition::{Definition, Protocol};
-use tethercert::usb::{Change, Slot};
+use tethercert::usb::{Change, InterfaceKind, Slot};
 
 /// List the phones that are plugged in, and what may be phones
 ///
@@ -39,6 +39,17 @@ struct DeviceLine<'a> {
     can: Vec<&'static str>,
     product: Option<&'a str>,
     serial: Option<&'a str>,
+    /// What it brings that such a phone has no business with: it is refused.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unexpected: Vec<UnexpectedInterface>,
+}
+
+/// An interface that a device is refused for.
+#[derive(Serialize)]
+pub(crate) struct UnexpectedInterface {
+    interface: u8,
+    class: String,
+    what: &'static str,
 }
 
 #[derive(Serialize)]
@@ -103,7 +114,13 @@ fn next(found: &[Found], bus: &BusArgs) -> String {
     // All that was said about phones is said again: without a definition nothing vouches for one.
     let drivers: String = bus.drivers.iter().map(|folder| format!(" --drivers {}", folder.display())).collect();
     match best {
-        _ if bus.lab => "tethercert provision --lab".to_owned(),
+        _ if bus.lab && found.iter().all(|phone| phone.unexpected.is_empty()) => {
+            "tethercert provision --lab".to_owned()
+        }
+        _ if bus.lab => {
+            let faults: String = bus.fault.iter().map(|fault| format!(" --fault {fault}")).collect();
+            format!("tethercert info --lab{faults}")
+        }
         Some(_) if found.len() == 1 => format!("tethercert info{usbip}{drivers}"),
         Some(phone) => format!("tethercert info{usbip}{drivers} --device port:{}", phone.slot()),
         None => "tethercert list --watch".to_owned(),
@@ -173,18 +190,40 @@ fn device_line(found: &Found) -> DeviceLine<'_> {
         can: abilities(found),
         product: attached.strings.product.as_deref(),
         serial: attached.strings.serial.as_deref(),
+        unexpected: unexpected(found),
     }
+}
+
+pub(crate) fn unexpected(found: &Found) -> Vec<UnexpectedInterface> {
+    let line = |kind: &InterfaceKind| {
+        let (class, subclass, protocol) = kind.triple();
+        UnexpectedInterface {
+            interface: kind.number,
+            class: format!("{class:02x}/{subclass:02x}/{protocol:02x}"),
+            what: kind.what(),
+        }
+    };
+    found.unexpected.iter().map(line).collect()
 }
 
 fn cells(found: &Found) -> [String; 4] {
     let attached = &found.attached;
     let id = format!("{:04x}:{:04x}", attached.vendor_id, attached.product_id);
-    [attached.slot.to_string(), models(found), id, abilities(found).join(", ")]
+    let can = match found.unexpected.as_slice() {
+        [] => abilities(found).join(", "),
+        kinds => {
+            let mut what: Vec<&str> = kinds.iter().map(InterfaceKind::what).collect();
+            what.dedup();
+            format!("nothing, it is refused: brings {}", what.join(", "))
+        }
+    };
+    [attached.slot.to_string(), models(found), id, can]
 }
 
 /// The commands that make sense for it.
 fn abilities(found: &Found) -> Vec<&'static str> {
     match found.spoken() {
+        Some(_) if !found.unexpected.is_empty() => vec!["info"],
         Some(_) => vec!["provision", "verify", "info"],
         None => vec!["info"],
     }

@@ -258,6 +258,6 @@ fn show(pool: &NamedPool, screen: &Screen) {
     let anchors = format!("the system's, and {}", count(pool.anchors.len(), "certificate"));
     screen.columns(Tone::Plain, &format!("{:21}", "trust_anchors"), &anchors);
     for certificate in &pool.anchors {
-        setup::show(certificate, if certificate.is_self_signed() { "root" } else { "CA" }, screen);
+        setup::pool::show(certificate, if certificate.is_self_signed() { "root" } else { "CA" }, screen);
     }
 }

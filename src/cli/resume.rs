@@ -14,9 +14,9 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use tethercert::credential::SipAddress;
 use tethercert::ledger::{JobNumber, JobPhone, Ledger, Phase, State, Terms, Unfinished};
-use tethercert::phone::{Driver, Found, Parting, Phone};
+use tethercert::phone::{Again, Driver, Found, Parting, Phone};
 use tethercert::pool::{Origin, Setting};
-use tethercert::provision::{ProvisionError, Stop, is_phone, settle};
+use tethercert::provision::{ProvisionError, Stop, bears_its_name, known_again, settle};
 
 /// Bring unfinished jobs to their end
 ///
@@ -129,7 +129,7 @@ async fn end(unfinished: &Unfinished, args: &Args, secrets: &Secrets, desk: &Des
             || CliError::usage("the ledger does not say which phone it was", "run tethercert provision again");
         let of = unfinished.job.phone.as_ref().ok_or_else(missing)?;
         let (found, phone) = tokio::select! {
-            opened = find(args, of, desk.bench) => opened?,
+            opened = find(args, of, unfinished.job.job, desk.bench) => opened?,
             () = desk.stop.asked() => return Err(ProvisionError::Stopped.into()),
         };
         let asked = asked(unfinished, args, secrets, desk).await?;
@@ -141,8 +141,8 @@ async fn end(unfinished: &Unfinished, args: &Args, secrets: &Secrets, desk: &Des
     }
 }
 
-/// The phone of a job among those that are plugged in: each is asked who it is.
-async fn find(args: &Args, of: &JobPhone, bench: &Bench) -> Result<(Found, Phone), CliError> {
+/// The phone of a job among those that are plugged in, on whatever port: each is asked who it is.
+async fn find(args: &Args, of: &JobPhone, job: JobNumber, bench: &Bench) -> Result<(Found, Phone), CliError> {
     let mut candidates = match &args.phone.device {
         Some(selector) => vec![bench.pick(Some(selector)).await?],
         None => bench.finder.list().await?,
@@ -150,18 +150,32 @@ async fn find(args: &Args, of: &JobPhone, bench: &Bench) -> Result<(Found, Phone
     candidates.retain(|found| found.spoken().is_some());
     // The one that looks right is asked first.
     candidates.sort_by_key(|found| found.attached.strings.serial.as_deref() != Some(of.serial.as_str()));
-    let mut silent = None;
+    let (mut claims, mut another, mut silent) = (None, None, None);
     for found in candidates {
-        match bench.finder.meet(&found).await {
-            Ok((phone, identified)) if is_phone(&identified.identity, of) => return Ok((found, phone)),
-            Ok((mut phone, _)) => {
+        let (mut phone, identified) = match bench.finder.meet(&found).await {
+            Ok(met) => met,
+            Err(error) => {
+                silent = Some(error);
+                continue;
+            }
+        };
+        match known_again(&identified, of) {
+            Some(Again::Same) => return Ok((found, phone)),
+            // Another may have the proof.
+            Some(Again::NotProved) if claims.is_none() => claims = Some((found, phone)),
+            again => {
+                if let Some(Again::Another(difference)) = again {
+                    another = Some(bears_its_name(of, job, difference));
+                }
                 // It was only asked for its name.
                 let _ = phone.driver().leave(Parting::Leave).await;
             }
-            Err(error) => silent = Some(error),
         }
     }
-    match silent {
+    if let Some(found) = claims {
+        return Ok(found);
+    }
+    match another.or(silent) {
         Some(error) => Err(error.into()),
         None => Err(CliError::PhoneMissing { serial: of.serial.clone(), model: format!("{} {}", of.maker, of.model) }),
     }

@@ -33,8 +33,7 @@ use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-/// Names the tether interface of every phone to programs on Windows.
-pub const INTERFACE_GUID: &str = "{6E9B1F0C-3B7D-4C55-9E0A-54D1C0DE0001}";
+pub use crate::phone::tether::frames::INTERFACE_GUID;
 
 /// How many lines of its log a phone keeps.
 const LOG_LINES: usize = 1000;
@@ -194,7 +193,7 @@ pub(crate) struct Inside {
     storage: Box<dyn Storage>,
     nature: Box<dyn Nature>,
     panel: Arc<dyn Panel>,
-    noise_key: Zeroizing<[u8; 32]>,
+    pub(crate) noise_key: Zeroizing<[u8; 32]>,
     /// Phone time less this computer's, seconds; `None`: never set.
     pub(crate) clock_offset: Option<i64>,
     pub(crate) times_lit: u32,

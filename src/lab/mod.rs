@@ -2,6 +2,7 @@
 //! that speaks the real protocol and can be made to fail on purpose. It implements none of the program's traits.
 
 pub mod faults;
+mod hands;
 pub mod keys;
 pub mod phone;
 pub mod pki;
@@ -128,9 +129,6 @@ pub struct ReadyPhone {
     pub device_uuid: uuid::Uuid,
 }
 
-/// How often somebody looks at the cables.
-const BLINK: Duration = Duration::from_millis(50);
-
 /// How long the kernel has to configure the phones that are attached to it.
 const ENUMERATION: Duration = Duration::from_secs(15);
 
@@ -246,37 +244,6 @@ impl Lab {
         &self.faults
     }
 
-    /// Has somebody put the first phone's cable in again, so long after a fault pulled it or took its power.
-    pub(in crate::lab) fn help_up(&mut self, after: Duration) {
-        let Some((bus_id, phone)) = self.phones.first().cloned() else { return };
-        let cable = self.exporter.cable(&bus_id);
-        self.helpers.spawn(async move {
-            loop {
-                tokio::time::sleep(BLINK).await;
-                if !phone.has_power() {
-                    cable.pull();
-                }
-                if !cable.is_in() {
-                    tokio::time::sleep(after).await;
-                    phone.power_on();
-                    cable.replug();
-                }
-            }
-        });
-    }
-
-    /// Plugs a phone in that has the first one's serial number, in the place of the second phone where there is one.
-    pub(in crate::lab) fn plug_twin(&mut self) {
-        let mut twin = self.material(99);
-        twin.serial = self.phone().material().serial;
-        let factory = self.maker.factory(&twin.model, &twin.serial, twin.mac);
-        twin.factory = Some((factory.chain, factory.key));
-        match self.phones.get(1).map(|(bus_id, _)| bus_id.clone()) {
-            Some(bus_id) => drop(self.replace(&bus_id, twin)),
-            None => drop(self.plug(twin)),
-        }
-    }
-
     /// The roots that an old firmware knows: one that has ended, and one of somebody else.
     pub(in crate::lab) fn old_roots(&self) -> Vec<Vec<u8>> {
         pki::old_roots(&self.keys)
@@ -386,7 +353,8 @@ impl Lab {
              name     = \"acme-desk-2-lab\"\n\
              maker    = \"Acme\"\n\
              model    = \"Desk 2 (LAB)\"\n\
-             protocol = \"tether\"\n\n\
+             protocol = \"tether\"\n\
+             expects  = [{{ class = 0xfe, subclass = 0x01, protocol = 0x01, why = \"firmware update (DFU), run-time mode\" }}]\n\n\
              [[usb]]\n\
              vendor    = 0x1209\n\
              product   = 0x0001\n\

@@ -5,6 +5,7 @@
 use super::TransactionId;
 use super::encoding::{base64_der, rfc3339};
 use crate::credential::{Fingerprint, KeyKind, SipAddress};
+use crate::phone::ProvedKeys;
 use crate::service::Publication;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -35,6 +36,9 @@ pub enum Event {
         device: Uuid,
         /// What vouches for all of this.
         authenticity: Authenticity,
+        /// By what it is known again. Ledgers of the first version have none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keys: Option<ProvedKeys>,
     },
     /// The phone holds somebody's identity, and the operator said that it may be replaced.
     IdentityReplaceIntended {

@@ -2,6 +2,7 @@
 
 use super::{Authenticity, Event, JobStarted, Outcome, Terms, TransactionId};
 use crate::credential::{Fingerprint, KeyKind, SipAddress};
+use crate::phone::ProvedKeys;
 use crate::service::Publication;
 use time::macros::datetime;
 use uuid::Uuid;
@@ -55,6 +56,10 @@ pub(super) fn events() -> Vec<Event> {
             firmware: "3.1".into(),
             device,
             authenticity: Authenticity::MakersCertificate,
+            keys: Some(ProvedKeys {
+                session: Fingerprint::of(b"a session"),
+                factory: Some(Fingerprint::of(b"a factory")),
+            }),
         },
         Event::IdentityReplaceIntended {
             device,

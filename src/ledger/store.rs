@@ -6,6 +6,7 @@ use super::event::{Event, JobStarted};
 use super::view::{self, JobSummary, TransactionView};
 use super::{JobNumber, Sequence, TransactionId};
 use crate::credential::SipAddress;
+use crate::phone::ProvedKeys;
 use etcetera::AppStrategy as _;
 use futures_util::TryStreamExt as _;
 use sqlx::migrate::{MigrateError, Migrator};
@@ -326,6 +327,18 @@ impl Ledger {
         Ok(TransactionView::of(id, view::in_order(records)))
     }
 
+    /// The job that met the phone with this device UUID last, when it had a factory key that vouched for it.
+    ///
+    /// # Errors
+    /// As of every reading.
+    pub async fn last_vouched(&self, device: Uuid) -> Result<Option<(Option<JobNumber>, ProvedKeys)>, LedgerError> {
+        let mut query = QueryBuilder::new("SELECT * FROM events WHERE kind = 'phone_identified' AND device = ");
+        query.push_bind(device.to_string());
+        let mut met = self.fetch(query).await?;
+        met.retain(|record| vouched_keys(&record.event).is_some());
+        Ok(view::newest(met).and_then(|record| Some((record.job, vouched_keys(&record.event)?))))
+    }
+
     /// The newest transaction of a phone whose publication was at least intended, unless it came to its end.
     ///
     /// An older one is never given: a newer certificate has taken its place.
@@ -412,6 +425,13 @@ impl Ledger {
             Some(26) => LedgerError::NotALedger { path },
             _ => LedgerError::Database { path, source },
         }
+    }
+}
+
+fn vouched_keys(event: &Event) -> Option<ProvedKeys> {
+    match event {
+        Event::PhoneIdentified { keys, .. } => keys.filter(|keys| keys.factory.is_some()),
+        _ => None,
     }
 }
 

@@ -54,8 +54,7 @@ impl Ledger {
             let finished_later = jobs.iter().rev().find(|later| {
                 later.job > job.job
                     && later.end.as_ref().is_some_and(|end| end.outcome == Outcome::Done)
-                    && later.phone.is_some()
-                    && later.phone.as_ref().map(|phone| phone.device) == job.phone.as_ref().map(|phone| phone.device)
+                    && later.phone.as_ref().zip(job.phone.as_ref()).is_some_and(|(later, phone)| later.may_be(phone))
             });
             if let Some(state) = state(job, transaction.as_ref(), finished_later.map(|later| later.job)) {
                 unfinished.push(Unfinished { job: job.clone(), transaction, state });

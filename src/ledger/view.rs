@@ -4,6 +4,7 @@ use super::chain::Record;
 use super::event::{Authenticity, Event, Outcome, Terms};
 use super::{JobNumber, Sequence, TransactionId};
 use crate::credential::{Fingerprint, SipAddress};
+use crate::phone::{Again, Difference, ProvedKeys};
 use crate::service::Publication;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -50,6 +51,19 @@ pub struct JobPhone {
     pub device: Uuid,
     /// What vouches for it.
     pub authenticity: Authenticity,
+    /// By what it is known again. Nothing: a ledger of the first version wrote it.
+    pub keys: Option<ProvedKeys>,
+}
+
+impl JobPhone {
+    /// Whether `other` goes by the same device UUID, and no key shows that it is another phone.
+    pub fn may_be(&self, other: &Self) -> bool {
+        let another = match (&self.keys, &other.keys) {
+            (Some(keys), Some(before)) => matches!(keys.again(before), Again::Another(Difference::FactoryKey)),
+            (None, _) | (_, None) => false,
+        };
+        self.device == other.device && !another
+    }
 }
 
 /// How a job ended.
@@ -284,8 +298,8 @@ pub(super) fn summaries(records: Vec<Record>) -> Vec<JobSummary> {
             continue;
         };
         match event {
-            Event::PhoneIdentified { maker, model, serial, mac, device, authenticity, .. } => {
-                summary.phone = Some(JobPhone { maker, model, serial, mac, device, authenticity });
+            Event::PhoneIdentified { maker, model, serial, mac, device, authenticity, keys, .. } => {
+                summary.phone = Some(JobPhone { maker, model, serial, mac, device, authenticity, keys });
             }
             // It runs again; how it ended before is history.
             Event::JobResumed { .. } => summary.end = None,

@@ -4,13 +4,17 @@
 //! strict: an unknown key or an impossible value is an error that names file, line, key and what is allowed.
 
 mod file;
+mod inf;
 mod udev;
 
 pub(super) use file::Place;
-pub use udev::udev_rules;
+pub use inf::{INF_FILE, windows_inf};
+pub use udev::{Access, Group, ParseGroupError, RULES_FILE, is_unchanged, udev_rules};
 
 use super::anchors::{self, AnchorList};
+use super::tether;
 use crate::credential::Fingerprint;
+use crate::usb::InterfaceKind;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +31,8 @@ pub struct Definition {
     pub protocol: Protocol,
     /// What it certainly is on the bus. Any of them.
     pub usb: Vec<UsbRule>,
+    /// What else such a phone brings beside the interface that is spoken to. Anything more, and the device is refused.
+    pub expects: Vec<Expected>,
     /// Parts of a manufacturer or product string, in small letters, which make a device a candidate and never more.
     pub text_contains: Vec<String>,
     /// The list of the roots that such a phone holds, where they cannot be read back: a name for [`Definitions::anchors`].
@@ -60,6 +66,15 @@ pub struct UsbRule {
     pub device: Option<(u16, u16)>,
     /// Class, subclass and protocol of one of its interfaces.
     pub interface: Option<(u8, u8, u8)>,
+}
+
+/// An interface that a phone of a model has beside the one that is spoken to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// Class, subclass and protocol.
+    pub interface: (u8, u8, u8),
+    /// What the phone has it for.
+    pub why: String,
 }
 
 /// The root certificate of a maker.
@@ -298,6 +313,21 @@ impl Definition {
     fn fit(&self, seen: &Seen<'_>) -> Option<u8> {
         let fitting = self.usb.iter().filter(|rule| rule.fits(seen));
         fitting.map(|rule| u8::from(rule.device.is_some()) * 2 + u8::from(rule.interface.is_some())).max()
+    }
+
+    /// Which of these interfaces a phone of this model has no business to bring: what the file does not expect, and every
+    /// further interface of the kind that is spoken to, since a phone has one.
+    pub fn unexpected(&self, kinds: impl IntoIterator<Item = InterfaceKind>) -> Vec<InterfaceKind> {
+        let mut spoken_to = None;
+        let mut unexpected = Vec::new();
+        for kind in kinds {
+            let own = kind.triple() == tether::INTERFACE && *spoken_to.get_or_insert(kind.number) == kind.number;
+            let expected = self.expects.iter().any(|expected| expected.interface == kind.triple());
+            if !own && !expected && !unexpected.contains(&kind) {
+                unexpected.push(kind);
+            }
+        }
+        unexpected
     }
 
     fn looks_like(&self, seen: &Seen<'_>) -> bool {

@@ -1,7 +1,7 @@
 //! Why talking to a phone failed, and what the technician does next.
 
 use super::tether::messages::code;
-use crate::usb::UsbError;
+use crate::usb::{InterfaceKind, Slot, UsbError};
 use std::fmt;
 
 /// What was being done with the phone.
@@ -213,6 +213,25 @@ pub enum PhoneError {
     /// A certificate that the phone gave cannot be read.
     #[error("a certificate that the phone gave cannot be read")]
     Certificate(#[source] crate::credential::ReadError),
+    /// Another phone answers than the one that is meant.
+    #[error("another phone answers than the one that is meant: {what}")]
+    AnotherPhone {
+        /// What shows it.
+        what: String,
+    },
+    /// The device brings interfaces that its model does not have.
+    #[error(
+        "the device on port {port} is refused: it brings {}, which the definition {definition} does not expect",
+        listed(unexpected)
+    )]
+    UnexpectedInterfaces {
+        /// Where it is plugged in.
+        port: Slot,
+        /// The definition of what it would be.
+        definition: String,
+        /// What it has no business with.
+        unexpected: Vec<InterfaceKind>,
+    },
     /// The model's protocol is not one we speak.
     #[error("{model} is recognised, and nobody outside its maker knows how it talks over USB")]
     Undocumented {
@@ -233,6 +252,8 @@ impl PhoneError {
             | Self::Session { .. }
             | Self::TooSlow { .. }
             | Self::BrokenCommitment
+            | Self::AnotherPhone { .. }
+            | Self::UnexpectedInterfaces { .. }
             | Self::Undocumented { .. } => true,
             Self::Refused { number, .. } => *number < code::MALFORMED,
             Self::TooLong { .. }
@@ -269,7 +290,9 @@ impl PhoneError {
                 RefusalClass::Ask => Remedyable::Person,
                 RefusalClass::Fix | RefusalClass::Bug => Remedyable::Failed,
             },
-            Self::Undocumented { .. } => Remedyable::Policy,
+            Self::AnotherPhone { .. } | Self::UnexpectedInterfaces { .. } | Self::Undocumented { .. } => {
+                Remedyable::Policy
+            }
             Self::Usb { .. }
             | Self::NoPipes
             | Self::Protocol { .. }
@@ -323,7 +346,28 @@ impl PhoneError {
             Self::CodeWithheld => "compare the short code on both screens first: repeat without --yes".into(),
             Self::Request(_) | Self::WrongRequest(_) => "reset the phone to its factory state and repeat; if it stays so, report it to its maker".into(),
             Self::Certificate(_) => "remove the certificate at the phone and repeat".into(),
+            Self::AnotherPhone { .. } => {
+                "see which phone is on which port (`tethercert list`, `tethercert identify`), and repeat with the one that is meant".into()
+            }
+            Self::UnexpectedInterfaces { unexpected, .. } => what_to_do_about(unexpected),
             Self::Undocumented { what_can_be_done, .. } => what_can_be_done.clone(),
         }
     }
+}
+
+fn listed(unexpected: &[InterfaceKind]) -> String {
+    unexpected.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+}
+
+/// Also where such a device is only shown.
+pub fn what_to_do_about(unexpected: &[InterfaceKind]) -> String {
+    let entries = unexpected.iter().map(|kind| {
+        let (class, subclass, protocol) = kind.triple();
+        format!("{{ class = {class:#04x}, subclass = {subclass:#04x}, protocol = {protocol:#04x}, why = \"…\" }}")
+    });
+    format!(
+        "unplug it, unless its maker says that this phone has that: then put it into a definition of your own \
+         (docs/operations.md): expects = [{}]",
+        entries.collect::<Vec<_>>().join(", ")
+    )
 }

@@ -2,9 +2,9 @@
 
 use super::definition::{Definition, Definitions, Protocol, Recognition, Seen};
 use super::tether::{self, HostKey, Tether};
-use super::{Driver, Identified, Phone, PhoneError};
+use super::{Driver, Identified, Meant, Phone, PhoneError};
 use crate::credential::Certificate;
-use crate::usb::{Attached, Selector, Slot, Usb, UsbError, choose};
+use crate::usb::{Attached, InterfaceKind, Selector, Slot, Usb, UsbError, choose};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -30,6 +30,10 @@ pub struct Found {
     pub models: Vec<Definition>,
     /// Whether it certainly is the one model.
     pub certain: bool,
+    /// What it brings that such a phone has no business with, as far as the list says. Not empty: it is refused.
+    pub unexpected: Vec<InterfaceKind>,
+    /// By what it was chosen: who answers otherwise is another phone.
+    pub meant: Meant,
 }
 
 impl Found {
@@ -45,6 +49,16 @@ impl Found {
 }
 
 impl Finder {
+    /// To list what is on this computer's own USB: phones would not know it again.
+    pub fn to_list(definitions: Definitions) -> Self {
+        Self {
+            usb: Usb::system(),
+            definitions: Arc::new(definitions),
+            host_key: Arc::new(HostKey::ephemeral()),
+            host_label: String::new(),
+        }
+    }
+
     /// The phones that are plugged in, and what may be phones.
     ///
     /// # Errors
@@ -78,7 +92,11 @@ impl Finder {
             Recognition::Candidates(models) => (models.into_iter().cloned().collect(), false),
             Recognition::Unknown => return None,
         };
-        Some(Found { attached, models, certain })
+        let mut found = Found { attached, models, certain, unexpected: Vec::new(), meant: Meant::default() };
+        if let Some(model) = found.spoken() {
+            found.unexpected = model.unexpected(found.attached.interfaces.iter().copied());
+        }
+        Some(found)
     }
 
     /// The one phone that is meant.
@@ -91,7 +109,7 @@ impl Finder {
     pub async fn pick(&self, selector: Option<&Selector>) -> Result<Found, PhoneError> {
         let usb = |source| PhoneError::Usb { during: super::Step::Identify, source };
         let mut found = self.list().await.map_err(usb)?;
-        let mut macs = HashMap::new();
+        let mut known = HashMap::new();
         match selector {
             // A handset on the next port is not in the way of the one phone that we speak with.
             None if found.iter().any(|phone| phone.spoken().is_some()) => {
@@ -107,27 +125,49 @@ impl Finder {
             Some(Selector::Mac(_)) => {
                 for phone in found.iter().filter(|phone| phone.spoken().is_some()) {
                     if let Ok((_, identified)) = self.meet(phone).await {
-                        macs.insert(phone.slot().to_string(), identified.identity.mac);
+                        known.insert(phone.slot().to_string(), (identified.identity.mac, identified.keys));
                     }
                 }
             }
             Some(Selector::Port(_)) | None => {}
         }
         let candidates: Vec<Attached> = found.iter().map(|phone| phone.attached.clone()).collect();
-        let mac = |attached: &Attached| macs.get(&attached.slot.to_string()).copied();
+        let mac = |attached: &Attached| known.get(&attached.slot.to_string()).map(|(mac, _)| *mac);
         let slot = choose(&candidates, selector, mac).map_err(usb)?.slot.clone();
         let chosen = found.into_iter().find(|phone| *phone.slot() == slot);
-        chosen.ok_or_else(|| usb(UsbError::NotFound { sought: slot.to_string() }))
+        let mut chosen = chosen.ok_or_else(|| usb(UsbError::NotFound { sought: slot.to_string() }))?;
+        // Between this and the session another phone may be plugged in there.
+        match selector {
+            Some(Selector::Serial(serial)) => chosen.meant.serial = Some(serial.clone()),
+            Some(Selector::Mac(mac)) => {
+                chosen.meant.mac = Some(*mac);
+                chosen.meant.keys = known.get(&slot.to_string()).map(|(_, keys)| *keys);
+            }
+            Some(Selector::Port(_)) | None => {}
+        }
+        Ok(chosen)
     }
 
     /// Opens a phone by the protocol of its model.
     ///
     /// # Errors
-    /// [`PhoneError::Undocumented`] where nobody knows how the model talks, and those of USB.
+    /// [`PhoneError::Undocumented`] where nobody knows how the model talks, [`PhoneError::UnexpectedInterfaces`] for a device
+    /// that brings more than such a phone has, and those of USB.
     pub async fn open(&self, found: &Found) -> Result<Phone, PhoneError> {
         let Some(model) = found.spoken() else { return Err(undocumented(found)) };
+        let refused = |unexpected: Vec<InterfaceKind>| match unexpected.is_empty() {
+            true => Ok(()),
+            false => Err(PhoneError::UnexpectedInterfaces {
+                port: found.slot().clone(),
+                definition: model.name.clone(),
+                unexpected,
+            }),
+        };
+        refused(found.unexpected.clone())?;
         let usb = |source| PhoneError::Usb { during: super::Step::Identify, source };
         let link = self.usb.open_kind(&found.attached, tether::INTERFACE).await.map_err(usb)?;
+        // Again, before anything is said to it: a list may leave interfaces out, and has none of their other settings.
+        refused(model.unexpected(link.configuration().kinds()))?;
         let maker_roots = model.maker_roots.iter().filter_map(|root| root.der.as_deref());
         let host = tether::Host {
             key: self.host_key.clone(),
@@ -135,7 +175,9 @@ impl Finder {
             maker_roots: maker_roots.filter_map(|der| Certificate::from_der(der).ok()).collect(),
             maker_root_fingerprints: model.maker_roots.iter().map(|root| root.fingerprint).collect(),
         };
-        Ok(Phone::Tether(Box::new(Tether::new(link, host).await?)))
+        let mut tether = Tether::new(link, host).await?;
+        tether.means(found.meant.clone());
+        Ok(Phone::Tether(Box::new(tether)))
     }
 
     /// Opens a phone and asks who it is.

@@ -3,6 +3,7 @@
 //! A phone's model is a file in `drivers/`, its protocol a folder here. Choosing a protocol is a `match` on a closed
 //! enum; there is no registry.
 
+mod again;
 pub mod anchors;
 pub mod definition;
 mod error;
@@ -10,7 +11,8 @@ mod finder;
 pub mod tether;
 mod transaction_id;
 
-pub use error::{PhoneError, RefusalClass, Remedyable, SIGN_IN_WITH_A_PASSWORD, Step, refusal_class};
+pub use again::{Again, Difference, Meant, ProvedKeys};
+pub use error::{PhoneError, RefusalClass, Remedyable, SIGN_IN_WITH_A_PASSWORD, Step, refusal_class, what_to_do_about};
 pub use finder::{Finder, Found};
 pub use transaction_id::{ParseTransactionIdError, TransactionId};
 
@@ -30,7 +32,8 @@ pub use tether::binding::ShortCode;
 /// the session ([`PhoneError::ends_session`]) the driver is of no more use; what the phone has stored by then stays and
 /// is found again by the transaction's id.
 pub trait Driver: Send {
-    /// Opens the session: who the phone is and what vouches for it.
+    /// Opens the session, or a new one: who the phone is and what vouches for it. It has to be the phone that is meant, and the
+    /// same each time: else [`PhoneError::AnotherPhone`].
     fn identify(&mut self) -> impl Future<Output = Result<Identified, PhoneError>> + Send;
 
     /// Reads the phone's state; draws attention for so long, so that a person sees which phone it is.
@@ -210,6 +213,8 @@ pub struct Identified {
     pub identity: Identity,
     /// What vouches for it so far.
     pub authenticity: Authenticity,
+    /// By what it is known again.
+    pub keys: ProvedKeys,
 }
 
 /// What the phone stores and shows.

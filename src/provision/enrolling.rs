@@ -89,6 +89,12 @@ impl<O: Operator> Story<'_, O> {
             }
             Err(error) => return Err(error.into()),
         };
+        let before = planned.transaction.known.as_ref().and_then(|known| known.signing_request.as_deref());
+        if before.is_some_and(|before| before != prepared.request.der()) {
+            // A phone gives the same request for ever. What was, or will be, published for it belongs to its key.
+            let what = "its signing request for this job is another than before".into();
+            return Err(PhoneError::AnotherPhone { what }.into());
+        }
         if let Some(given_up) = &planned.transaction.gives_up {
             self.record.dropped(given_up.id, given_up.reason).await?;
         }

@@ -58,6 +58,14 @@ pub enum ProvisionError {
         /// Whose identity it holds.
         holds: Option<String>,
     },
+    /// The phone says that it is the one of a job that was to be resumed, and has not proved it.
+    #[error("nothing proves that this is the phone of job {job}: it says so, and its key for the session is a new one")]
+    NotProvedAgain {
+        /// The job.
+        job: JobNumber,
+        /// The user the phone was to get.
+        user: SipAddress,
+    },
     /// The service published a certificate that the phone must not get.
     #[error("the certificate that the service published is not accepted: {reason}")]
     NotAccepted {
@@ -160,6 +168,7 @@ impl ProvisionError {
             },
             Self::Policy { .. } => Remedyable::Policy,
             Self::NoAnswer(_)
+            | Self::NotProvedAgain { .. }
             | Self::NotRenewable { .. }
             | Self::Declined { .. }
             | Self::NeedsPerson { .. }
@@ -192,6 +201,12 @@ impl ProvisionError {
         )
     }
 
+    /// Whether it is about another phone than the one of the job, or one that has not proved to be it. A job that was to be
+    /// resumed then stands as it stood, and waits for its own.
+    pub fn is_about_another_phone(&self) -> bool {
+        matches!(self, Self::NotProvedAgain { .. } | Self::Phone(PhoneError::AnotherPhone { .. }))
+    }
+
     /// What the technician does next.
     pub fn next_step(&self) -> String {
         match self {
@@ -206,6 +221,9 @@ impl ProvisionError {
                 "later: tethercert resume {job}; if it stays, the administrator checks the user's home pool and its \
                  database: Get-CsUser -Identity \"{}\" | Select-Object RegistrarPool",
                 user.uri()
+            ),
+            Self::NotProvedAgain { user, .. } => format!(
+                "look which phone it is (`tethercert identify`); if it is the one: tethercert provision --user {user}"
             ),
             Self::Forgotten { user, .. } => format!("to begin anew: tethercert provision --user {user}"),
             Self::ClocksDiffer { .. } => "set this computer's clock, or the server's, and repeat".into(),

@@ -5,8 +5,10 @@ use super::job::LabPhone;
 use super::story::Story;
 use super::{Operator, ProvisionError};
 use crate::credential::{Certificate, SipAddress};
-use crate::ledger::{self, Phase, TransactionView};
-use crate::phone::{Authenticity, Driver, Identity, PhoneState, TransactionId};
+use crate::ledger::{self, JobNumber, Phase, TransactionView};
+use crate::phone::{
+    Again, Authenticity, Difference, Driver, Identified, Identity, PhoneState, ProvedKeys, TransactionId,
+};
 use crate::world::Moment;
 use std::time::Duration;
 
@@ -59,15 +61,15 @@ impl Transaction {
 
 impl<O: Operator> Story<'_, O> {
     pub(super) async fn meet<D: Driver>(&mut self, phone: &mut D) -> Result<Met, ProvisionError> {
-        let identified = self.until_stopped(phone.identify()).await??;
-        let (identity, mut authenticity) = (identified.identity, identified.authenticity);
+        let Identified { identity, mut authenticity, keys } = self.until_stopped(phone.identify()).await??;
         let attention = if identity.abilities.attention { ATTENTION } else { Duration::ZERO };
         let state = self.until_stopped(phone.look(attention)).await??;
         let looked_at = self.job.world.moment();
 
         // Before anything that can fail: from here on a failure has to be called by its right name.
         let newest = self.record.ledger.newest_publication(identity.device, Some(&self.job.user)).await?;
-        let transaction = self.transaction(&identity, &state, newest.as_ref()).await?;
+        let transaction = self.transaction(&identity, &keys, &state, newest.as_ref()).await?;
+        self.tell_of_another_by_its_name(&identity, &keys).await?;
 
         let seen = self.seen(&identity, &authenticity, &state);
         if !authenticity.is_vouched() && identity.abilities.screen && self.job.compare_code {
@@ -86,6 +88,7 @@ impl<O: Operator> Story<'_, O> {
                     Authenticity::Code => ledger::Authenticity::ComparedCode,
                     Authenticity::Nothing { .. } => ledger::Authenticity::Unauthenticated,
                 },
+                keys: Some(keys),
             })
             .await?;
         self.refuse_mixed_worlds(&authenticity)?;
@@ -168,6 +171,7 @@ impl<O: Operator> Story<'_, O> {
     async fn transaction(
         &mut self,
         identity: &Identity,
+        keys: &ProvedKeys,
         state: &PhoneState,
         newest: Option<&TransactionView>,
     ) -> Result<Transaction, ProvisionError> {
@@ -178,6 +182,16 @@ impl<O: Operator> Story<'_, O> {
         // What may be at the service and is not proved on the phone makes every failure from here on an *unknown*.
         let unproved = newest.filter(|known| known.may_be_published() && known.phase != Phase::Proved);
         if let Some(known) = unproved {
+            if let Some(job) = self.of_another_phone(known, keys).await? {
+                return Err(ProvisionError::Policy {
+                    what: format!(
+                        "this phone goes by the device UUID {} of another phone, whose job {job} is unfinished, and the pool \
+                         tells phones apart by it alone",
+                        identity.device
+                    ),
+                    next: format!("first bring that phone's job to its end: tethercert resume {job}"),
+                });
+            }
             self.rolls_on = true;
             self.already = Some(match installed(known) {
                 true => "an earlier job's certificate is on the phone, and was not proved yet".into(),
@@ -187,10 +201,20 @@ impl<O: Operator> Story<'_, O> {
 
         let Some(pending) = &state.pending else {
             let unfinished = self.record.ledger.pending_for(identity.device).await?;
-            let lost = unfinished.filter(|known| !installed(known)).map(|known| known.id);
+            let lost = match unfinished.filter(|known| !installed(known)) {
+                // What another phone does not know of is not lost.
+                Some(known) if self.of_another_phone(&known, keys).await?.is_none() => Some(known.id),
+                Some(_) | None => None,
+            };
             return Ok(Transaction { lost, ..Transaction::new(self.new_transaction(), None) });
         };
+        // Its id can be read by everybody: another phone may show it.
         let known = self.record.ledger.transaction(pending.id).await?;
+        let known = known.filter(|known| known.device.is_none_or(|device| device == identity.device));
+        let known = match known {
+            Some(known) if self.of_another_phone(&known, keys).await?.is_some() => None,
+            known => known,
+        };
         let may_be_published = known.as_ref().is_some_and(TransactionView::may_be_published);
         let ours = pending.ours && belongs_to(&pending.user, &self.job.user);
         let given_up = |reason| GivenUp { id: pending.id, foreign: !pending.ours, reason };
@@ -210,6 +234,45 @@ impl<O: Operator> Story<'_, O> {
                 Err(ProvisionError::OtherPending { user: pending.user.clone(), host })
             }
         }
+    }
+
+    /// The job in which another phone than this one worked on a transaction, where their factory keys show it.
+    async fn of_another_phone(
+        &self,
+        known: &TransactionView,
+        keys: &ProvedKeys,
+    ) -> Result<Option<JobNumber>, ProvisionError> {
+        let Some((station, job)) = known.jobs.last() else { return Ok(None) };
+        let jobs = self.record.ledger.jobs().await?;
+        let before = jobs.iter().find(|it| (it.station, it.job) == (*station, *job));
+        let before = before.and_then(|job| job.phone.as_ref()?.keys);
+        let another = |before: ProvedKeys| keys.again(&before) == Again::Another(Difference::FactoryKey);
+        Ok(before.is_some_and(another).then_some(*job))
+    }
+
+    /// A device UUID is a claim, and the pool goes by it: who bears another phone's is told of.
+    async fn tell_of_another_by_its_name(
+        &mut self,
+        identity: &Identity,
+        keys: &ProvedKeys,
+    ) -> Result<(), ProvisionError> {
+        let Some((job, before)) = self.record.ledger.last_vouched(identity.device).await? else { return Ok(()) };
+        let in_job = job.map(|job| format!(" in job {job}")).unwrap_or_default();
+        let text = match keys.again(&before) {
+            Again::Same | Again::NotProved => return Ok(()),
+            Again::Another(Difference::FactoryKey) => format!(
+                "another phone by its factory key, met{in_job}, goes by the same device UUID {}: the pool tells phones apart \
+                 by it alone, so that what is published for one takes the place of the other's",
+                identity.device
+            ),
+            Again::Another(Difference::NothingVouches) => {
+                format!(
+                    "its maker vouched for the phone with this device UUID{in_job}, and nothing vouches for this one"
+                )
+            }
+        };
+        self.operator.event(Event::Notice { text });
+        Ok(())
     }
 
     /// Another user's identity goes only after a yes.

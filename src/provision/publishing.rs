@@ -121,6 +121,7 @@ impl<O: Operator> Story<'_, O> {
                 }
                 again = Again { attempt: again.attempt + 1, tickets: 1, ..again };
                 self.wait_for_the_store(again.attempt, phone).await?;
+
                 // Perhaps only this front end misses the store. What a phone endorsed is good for minutes, and not twice asked.
                 if !matches!(credential, SignIn::Certificate(_)) {
                     service.leave_server();
@@ -136,11 +137,28 @@ impl<O: Operator> Story<'_, O> {
             } else {
                 return Err(error.into());
             }
+            self.is_there_still(transaction, phone).await?;
         }
     }
 
-    /// Waits before the next try, and publishes only for a phone that is still there. A stop ends the wait, since nothing is
-    /// on its way.
+    /// Right before a further sending: a certificate is published only for the phone of this session, which its answer proves
+    /// to be there, and only as long as it waits for it. Before the first one it has just judged the server.
+    async fn is_there_still<D: Driver>(
+        &mut self,
+        transaction: TransactionId,
+        phone: &mut D,
+    ) -> Result<(), ProvisionError> {
+        let state = phone.look(Duration::ZERO).await?;
+        match state.pending.is_some_and(|pending| pending.id == transaction) {
+            true => Ok(()),
+            false => Err(ProvisionError::Forgotten {
+                user: self.job.user.clone(),
+                holds: state.identity.map(|held| held.user),
+            }),
+        }
+    }
+
+    /// Waits before the next try, and keeps the phone's session alive. A stop ends the wait, since nothing is on its way.
     async fn wait_for_the_store<D: Driver>(&mut self, attempt: u32, phone: &mut D) -> Result<(), ProvisionError> {
         let wait = self.jitter.spread(self.job.publish_wait);
         let server = self.publishing.store_unavailable.last().and_then(|last| last.server.clone());
@@ -155,10 +173,10 @@ impl<O: Operator> Story<'_, O> {
                 () = self.stop.asked() => return Err(ProvisionError::Stopped),
                 () = self.job.world.sleep(nap) => {}
             }
-            self.until_stopped(phone.look(Duration::ZERO)).await??;
             if left.is_zero() {
                 break;
             }
+            self.until_stopped(phone.look(Duration::ZERO)).await??;
         }
         let waiting = format!("the service publishes, try {attempt} of {of}");
         self.operator.event(Event::StepBegan { step: Stage::Publish, waiting });

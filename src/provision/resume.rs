@@ -6,8 +6,8 @@ use super::outcome::Expected;
 use super::story::{Ended, Record, Story};
 use super::{Job, Operator, Outcome, ProvisionError, Stop, Verified};
 use crate::credential::{Certificate, Remedy};
-use crate::ledger::{self, JobPhone, Ledger, State, TransactionView, Unfinished};
-use crate::phone::{Driver, Identified, Identity, PhoneState};
+use crate::ledger::{self, JobNumber, JobPhone, Ledger, State, TransactionView, Unfinished};
+use crate::phone::{Again, Difference, Driver, Identified, Identity, PhoneError, PhoneState};
 use crate::service::Enrolment;
 use std::time::Duration;
 
@@ -22,10 +22,20 @@ pub struct Settled {
     pub next_step: Option<String>,
 }
 
-/// Whether a phone is the one of a job: by its device UUID, or by serial number and Ethernet address together.
-pub fn is_phone(identity: &Identity, of: &JobPhone) -> bool {
+/// Whether a phone is the one of a job. Nothing: it does not even say so, by its device UUID or by serial number and
+/// Ethernet address together.
+pub fn known_again(identified: &Identified, of: &JobPhone) -> Option<Again> {
+    let identity = &identified.identity;
     let by_label = identity.serial == of.serial && of.mac.as_deref() == Some(identity.mac.to_string().as_str());
-    identity.device == of.device || by_label
+    let says_so = identity.device == of.device || by_label;
+    says_so.then(|| of.keys.map_or(Again::NotProved, |before| identified.keys.again(&before)))
+}
+
+/// What is said of a phone that bears the name of a job's phone, and is another.
+pub fn bears_its_name(of: &JobPhone, job: JobNumber, difference: Difference) -> PhoneError {
+    let named =
+        format!("it goes by the name of the phone of job {job}, serial {} and device UUID {}", of.serial, of.device);
+    PhoneError::AnotherPhone { what: format!("{named}, and {difference}") }
 }
 
 /// Ends a job whose end the ledger knows already. Nothing: the phone has to be asked, by [`resume`].
@@ -117,20 +127,35 @@ impl<O: Operator> Story<'_, O> {
         phone: &mut D,
         service: &mut E,
     ) -> Result<Ended, ProvisionError> {
-        let Identified { identity, authenticity } = self.until_stopped(phone.identify()).await??;
-        if unfinished.job.phone.as_ref().is_some_and(|of| !is_phone(&identity, of)) {
-            return Err(ProvisionError::Policy {
-                what: format!("the phone {} is not the one of job {}", identity.serial, self.record.job),
-                next: "plug in the phone of the job".into(),
-            });
-        }
+        let identified = self.until_stopped(phone.identify()).await??;
+        let again = match &unfinished.job.phone {
+            None => Again::NotProved,
+            Some(of) => match known_again(&identified, of) {
+                Some(Again::Another(difference)) => return Err(bears_its_name(of, self.record.job, difference).into()),
+                Some(again) => again,
+                None => {
+                    let serial = &identified.identity.serial;
+                    let what = format!("it is the phone {serial}, and not the one of job {}", self.record.job);
+                    return Err(PhoneError::AnotherPhone { what }.into());
+                }
+            },
+        };
+        let Identified { identity, authenticity, .. } = identified;
         let state = self.until_stopped(phone.look(Duration::ZERO)).await??;
         let newest = self.record.ledger.newest_publication(identity.device, Some(&self.job.user)).await?;
-        let Some(transaction) = &unfinished.transaction else { return self.tell(phone, service).await };
+        let Some(transaction) = &unfinished.transaction else {
+            self.has_proved_itself(again)?;
+            return self.tell(phone, service).await;
+        };
         // A later publication for the same user counts at the service, and the whole story sorts that out.
         let counts = newest.is_none_or(|newest| newest.id == transaction.id || !newest.may_be_published());
         match stands(transaction, &state)? {
-            Stands::Pending => self.tell(phone, service).await,
+            // Nothing is published for another request than the one that the ledger knows.
+            Stands::Pending if transaction.signing_request.is_some() => self.tell(phone, service).await,
+            Stands::Pending => {
+                self.has_proved_itself(again)?;
+                self.tell(phone, service).await
+            }
             Stands::Committed(leaf) if counts => {
                 self.seen(&identity, &authenticity, &state);
                 let verified = self.prove_committed(transaction, &leaf, &identity, phone).await?;
@@ -139,8 +164,13 @@ impl<O: Operator> Story<'_, O> {
                 let receipt = self.take_leave(authenticity, verified, by, false, phone).await;
                 Ok(Ended::Done(Box::new(receipt)))
             }
-            Stands::Committed(_) => self.tell(phone, service).await,
+            Stands::Committed(_) => {
+                self.has_proved_itself(again)?;
+                self.tell(phone, service).await
+            }
             Stands::Forgotten { in_the_way } => {
+                // What another phone does not know of is not forgotten.
+                self.has_proved_itself(again)?;
                 self.seen(&identity, &authenticity, &state);
                 if in_the_way {
                     phone.abort(transaction.id).await?;
@@ -156,6 +186,16 @@ impl<O: Operator> Story<'_, O> {
                 let user = self.job.user.clone();
                 let holds = state.identity.map(|held| held.user).filter(|held| !belongs_to(held, &user));
                 Err(ProvisionError::Forgotten { user, holds })
+            }
+        }
+    }
+
+    /// Nobody is asked whether this is the phone when a job is resumed: so it has to have proved it.
+    fn has_proved_itself(&self, again: Again) -> Result<(), ProvisionError> {
+        match again {
+            Again::Same => Ok(()),
+            Again::NotProved | Again::Another(_) => {
+                Err(ProvisionError::NotProvedAgain { job: self.record.job, user: self.job.user.clone() })
             }
         }
     }

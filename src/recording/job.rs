@@ -1,9 +1,9 @@
 //! What was to be done, by whom, and how it ended: the entries of a recording that nobody carries.
 
 use crate::credential::{Certificate, Fingerprint, SipAddress};
-use crate::ledger::{self, Filter, JobNumber, Ledger, LedgerError, TransactionId};
-use crate::phone::Parting;
+use crate::ledger::{self, Filter, JobNumber, Ledger, LedgerError, Record, TransactionId};
 use crate::phone::tether::{Host, HostKey};
+use crate::phone::{Meant, Parting};
 use crate::provision::{Jitter, Job, LabPhone, Outcome};
 use crate::service::SignInWay;
 use crate::tape::{Kind, Tape, Value};
@@ -21,10 +21,10 @@ pub struct Recorder {
 
 impl Recorder {
     /// For a job that is about to begin with a phone that this host is `host` to. The job has to have [`Recorder::world`].
-    pub fn begin(job: &Job, host: &Host) -> Self {
+    pub fn begin(job: &Job, host: &Host, meant: &Meant) -> Self {
         let tape = Tape::blank();
         tape.note(Kind::Job, job_value(job));
-        tape.note(Kind::Host, host_value(host));
+        tape.note(Kind::Host, host_value(host, meant));
         Self { tape }
     }
 
@@ -61,18 +61,24 @@ fn job_of(outcome: &Outcome) -> Option<JobNumber> {
     }
 }
 
-/// The events of the phone's transactions that other jobs have written.
+/// What other jobs have written of the phone and its transactions, each with the number of its job.
 async fn known_before(device: Uuid, job: JobNumber, ledger: &Ledger) -> Result<Vec<Value>, LedgerError> {
     let all = ledger.events(Filter { device: Some(device), ..Filter::default() }).await?;
     let transactions: BTreeSet<TransactionId> = all.iter().filter_map(|record| record.event.transaction()).collect();
-    let mut records = Vec::new();
+    let mut records: Vec<Record> =
+        all.into_iter().filter(|record| matches!(record.event, ledger::Event::PhoneIdentified { .. })).collect();
     for id in transactions {
         let of_it = ledger.events(Filter { transaction: Some(id), ..Filter::default() }).await?;
-        records.extend(of_it.into_iter().filter(|record| record.job != Some(job)));
+        records.extend(of_it);
     }
+    records.retain(|record| record.job != Some(job));
     records.sort_by_key(|record| record.sequence);
-    let events = records.iter().filter_map(|record| serde_json::to_value(&record.event).ok());
-    Ok(events.map(|event| of_json(&event)).collect())
+    let events = records.iter().filter_map(|record| {
+        let event = of_json(&serde_json::to_value(&record.event).ok()?);
+        let number = record.job.map_or(Value::Null, |job| Value::Int(job.get().into()));
+        Some(Value::map([("job", number), ("event", event)]))
+    });
+    Ok(events.collect())
 }
 
 fn of_json(json: &serde_json::Value) -> Value {
@@ -107,9 +113,10 @@ fn to_json(value: &Value) -> Option<serde_json::Value> {
     })
 }
 
-/// An event that the ledger knew before the job.
-pub(super) fn known_event(value: &Value) -> Option<ledger::Event> {
-    serde_json::from_value(to_json(value)?).ok()
+/// An event that the ledger knew before the job, with the number of the job that wrote it.
+pub(super) fn known_event(value: &Value) -> Option<(Option<u64>, ledger::Event)> {
+    let event = serde_json::from_value(to_json(value.get("event")?)?).ok()?;
+    Some((value.get("job").and_then(Value::as_number), event))
 }
 
 const WAYS: [(SignInWay, &str); 5] = [
@@ -186,27 +193,35 @@ pub(super) fn job_from(value: &Value, world: World) -> Option<Job> {
 }
 
 /// Without the host's key: a session needs it, and a recording is above the session.
-fn host_value(host: &Host) -> Value {
+fn host_value(host: &Host, meant: &Meant) -> Value {
     let roots = host.maker_roots.iter().map(|root| Value::bytes(root.der())).collect();
     let named = host.maker_root_fingerprints.iter().map(|print| Value::bytes(print.as_bytes())).collect();
     Value::map([
         ("label", Value::text(&host.label)),
         ("maker_roots", Value::Array(roots)),
         ("maker_root_fingerprints", Value::Array(named)),
+        ("meant_serial", Value::maybe(meant.serial.as_ref())),
+        ("meant_mac", Value::maybe(meant.mac)),
     ])
 }
 
-pub(super) fn host_from(value: &Value) -> Option<Host> {
+pub(super) fn host_from(value: &Value) -> Option<(Host, Meant)> {
     let roots = value.get("maker_roots")?.as_list()?.iter();
     let named = value.get("maker_root_fingerprints")?.as_list()?.iter();
-    Some(Host {
+    let meant = Meant {
+        serial: value.get("meant_serial").and_then(Value::as_text).map(str::to_owned),
+        mac: value.get("meant_mac").and_then(Value::as_text).and_then(|mac| mac.parse().ok()),
+        keys: None,
+    };
+    let host = Host {
         key: Arc::new(HostKey::ephemeral()),
         label: value.get("label")?.as_text()?.to_owned(),
         maker_roots: roots.map(|der| Certificate::from_der(der.as_bytes()?).ok()).collect::<Option<_>>()?,
         maker_root_fingerprints: named
             .map(|print| Some(Fingerprint::from_bytes(print.as_bytes()?.try_into().ok()?)))
             .collect::<Option<_>>()?,
-    })
+    };
+    Some((host, meant))
 }
 
 /// How a job ended. Wording may change and is left out; what is left out of `told` is compared.

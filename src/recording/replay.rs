@@ -8,6 +8,7 @@ use crate::phone::tether::Tether;
 use crate::provision::{Outcome, Stop, provision};
 use crate::tape::{BadTape, Difference, Kind, Tape};
 use crate::world::World;
+use std::collections::BTreeMap;
 
 /// A job that went as it went then.
 #[derive(Debug)]
@@ -78,24 +79,32 @@ pub async fn replay(text: &str) -> Result<Replayed, ReplayError> {
             _ => known.push(known_event(&entry.value).ok_or_else(nonsense)?),
         }
     };
-    if !known.is_empty() {
-        let earlier = JobStarted {
-            tool: env!("CARGO_PKG_VERSION").to_owned(),
-            lab: job.lab,
-            dry_run: false,
-            user: job.user.clone(),
-            slot: job.slot.clone(),
-            terms: None,
+    let mut earlier = BTreeMap::new();
+    for (number, event) in &known {
+        let job = match (number, number.and_then(|number| earlier.get(&number))) {
+            (None, _) => None,
+            (_, Some(job)) => Some(*job),
+            (Some(number), None) => {
+                let started = JobStarted {
+                    tool: env!("CARGO_PKG_VERSION").to_owned(),
+                    lab: job.lab,
+                    dry_run: false,
+                    user: job.user.clone(),
+                    slot: job.slot.clone(),
+                    terms: None,
+                };
+                let begun = ledger.begin_job(started).await?;
+                earlier.insert(*number, begun);
+                Some(begun)
+            }
         };
-        let number = ledger.begin_job(earlier).await?;
-        for event in &known {
-            ledger.append(Some(number), event).await?;
-        }
+        ledger.append(job, event).await?;
     }
     let entry = tape.answer(&[Kind::Host]).map_err(ReplayError::Incomplete)?;
-    let host = host_from(&entry.value).ok_or_else(|| ReplayError::Incomplete(tape.nonsense(&entry)))?;
+    let (host, meant) = host_from(&entry.value).ok_or_else(|| ReplayError::Incomplete(tape.nonsense(&entry)))?;
 
     let mut phone = Tether::replayed(&tape, host);
+    phone.means(meant);
     let mut service = Recorded::played(&tape);
     let mut operator = Played(tape.clone());
     let outcome = provision(&job, &mut phone, &mut service, &ledger, &mut operator, &Stop::default()).await;

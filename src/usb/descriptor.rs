@@ -35,6 +35,8 @@ pub struct Configuration {
     pub value: u8,
     /// The interfaces in the order of their descriptors.
     pub interfaces: Vec<Interface>,
+    /// What interfaces become in their other settings, in the order of the descriptors.
+    pub alternatives: Vec<InterfaceKind>,
 }
 
 /// An interface of the active configuration, in alternate setting 0.
@@ -107,7 +109,7 @@ impl Configuration {
         let total = usize::from(Self::total_length(bytes)?);
         let mut rest = bytes.get(..total).ok_or(BadDescriptor::Short)?;
         let value = *bytes.get(5).ok_or(BadDescriptor::Short)?;
-        let mut interfaces: Vec<Interface> = Vec::new();
+        let (mut interfaces, mut alternatives): (Vec<Interface>, Vec<InterfaceKind>) = (Vec::new(), Vec::new());
         let mut first_setting = false;
         while let [length, kind, ..] = *rest {
             let length = usize::from(length);
@@ -118,11 +120,13 @@ impl Configuration {
                     let fields: &[u8; 9] = descriptor.first_chunk().ok_or(BadDescriptor::Short)?;
                     let [_, _, number, setting, _, class, subclass, protocol, _] = *fields;
                     first_setting = setting == 0;
+                    let kind = InterfaceKind { number, class, subclass, protocol };
                     if first_setting {
-                        let kind = InterfaceKind { number, class, subclass, protocol };
                         interfaces.push(Interface { kind, endpoints: Vec::new() });
                     } else if interfaces.is_empty() {
                         return Err(BadDescriptor::Stray);
+                    } else {
+                        alternatives.push(kind);
                     }
                 }
                 ENDPOINT if first_setting || interfaces.is_empty() => {
@@ -133,7 +137,7 @@ impl Configuration {
             }
         }
         match rest {
-            [] => Ok(Self { value, interfaces }),
+            [] => Ok(Self { value, interfaces, alternatives }),
             _ => Err(BadDescriptor::Short),
         }
     }
@@ -145,6 +149,11 @@ impl Configuration {
             return Err(BadDescriptor::Type);
         }
         Ok(u16::from_le_bytes([head[2], head[3]]))
+    }
+
+    /// What every interface is, in every setting: a device can become any of it without being plugged in anew.
+    pub fn kinds(&self) -> impl Iterator<Item = InterfaceKind> + '_ {
+        self.interfaces.iter().map(|interface| interface.kind).chain(self.alternatives.iter().copied())
     }
 
     /// The interface with this number.
@@ -219,6 +228,17 @@ mod tests {
         bytes.extend([9, 4, 3, 1, 1, 0xff, 0x54, 0x44, 0, 7, 5, 0x82, 2, 0, 2, 0]);
         bytes[2] = bytes.len() as u8;
         assert_eq!(Configuration::parse(&bytes).unwrap().interface(3).unwrap().endpoints.len(), 2);
+    }
+
+    #[test]
+    fn what_an_interface_becomes_in_another_setting_is_told() {
+        let mut bytes = ONE_INTERFACE.to_vec();
+        bytes.extend([9, 4, 3, 1, 0, 3, 1, 1, 0]);
+        bytes[2] = bytes.len() as u8;
+        let configuration = Configuration::parse(&bytes).unwrap();
+        assert_eq!(configuration.interfaces.len(), 1);
+        let kinds: Vec<(u8, u8, u8)> = configuration.kinds().map(|kind| kind.triple()).collect();
+        assert_eq!(kinds, [(0xff, 0x54, 0x44), (3, 1, 1)]);
     }
 
     #[test]

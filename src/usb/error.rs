@@ -221,7 +221,13 @@ impl UsbError {
     pub fn next_step(&self) -> &'static str {
         match self {
             Self::Busy { .. } => "close the other program that uses the device, or detach it from the other computer",
-            Self::NoPermission { .. } => "install the udev rules (or the WinUSB driver), then plug the device in again",
+            Self::NoPermission { .. } if cfg!(windows) => {
+                "see what is missing: `tethercert setup driver --check`; then plug the device in again"
+            }
+            Self::NoPermission { .. } => {
+                "let this user open phones: `sudo tethercert setup udev --install`; \
+                 `tethercert setup udev --check` says what is still missing"
+            }
             Self::Unplugged { .. } => "plug the device in again and repeat the command",
             Self::Stalled { .. } => {
                 "repeat the command; when the device refuses again, its firmware does not know the request"

@@ -6,8 +6,11 @@
 //!
 //! A device is known by its [`Slot`], the port it is on. What it says about itself is only a claim.
 
+#[cfg(target_os = "linux")]
+pub mod access;
 mod attached;
 pub mod capture;
+mod class;
 mod descriptor;
 mod error;
 mod link;
@@ -23,6 +26,7 @@ mod watch;
 use std::time::Duration;
 
 pub use self::attached::{Attached, Strings};
+pub use self::class::what;
 pub use self::descriptor::{BadDescriptor, Configuration, DeviceDescriptor, Interface, InterfaceKind};
 pub use self::error::{Doing, Missing, UsbError, Where};
 pub use self::link::Link;

@@ -94,7 +94,7 @@ impl Slot {
         matches!(self.0, Place::UsbIp { .. })
     }
 
-    /// The bus, where the port is one of this computer.
+    /// The bus of this computer, by its number as it is written.
     pub(super) fn system_bus(&self) -> Option<&str> {
         match &self.0 {
             Place::System { bus, .. } => Some(bus),

@@ -82,7 +82,9 @@ pub(super) async fn open(
     let listed = devices(during).await?;
     let info = listed.iter().find(|info| slot(info) == sought.slot);
     let info = info.ok_or_else(|| UsbError::NotFound { sought: at().to_string() })?;
-    if (info.vendor_id(), info.product_id()) != (sought.vendor_id, sought.product_id) {
+    // The bus gives another number to what is plugged in anew, be it the same phone or another.
+    let found = (info.device_address().into(), info.vendor_id(), info.product_id());
+    if found != (sought.address, sought.vendor_id, sought.product_id) {
         return Err(UsbError::Unplugged { at: at(), during });
     }
     let opening = async {

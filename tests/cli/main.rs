@@ -4,6 +4,7 @@ mod faults;
 mod lab;
 mod pools;
 mod resume;
+mod setup;
 mod tool;
 mod trust;
 mod usb;
@@ -126,6 +127,8 @@ fn every_help_page_is_as_it_was_read_over() {
         &["verify", "--help"],
         &["setup", "--help"],
         &["setup", "pool", "--help"],
+        &["setup", "udev", "--help"],
+        &["setup", "driver", "--help"],
         &["pool", "--help"],
         &["pool", "show", "--help"],
         &["pool", "capture", "--help"],

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 /// The program with a home of its own.
 pub struct Tool {
     pub home: TempDir,
-    environment: Vec<(&'static str, String)>,
+    pub environment: Vec<(&'static str, String)>,
 }
 
 /// What a run said, and its exit code.

@@ -167,7 +167,14 @@ impl Bench {
         let (stop, mut phone, mut service) = (Stop::default(), self.open().await.unwrap(), self.pool.enrolment());
         let job = Job { user: unfinished.job.user.clone(), replace: true, ..self.job() };
         let outcome = resume(&job, unfinished, phone.driver(), &mut service, &self.ledger, answers, &stop).await;
-        self.write_end(&outcome).await;
+        // As the command line does: a job waits for its own phone.
+        let waits = match &outcome {
+            Outcome::NotDone(failure) | Outcome::Unknown(failure) => failure.error.is_about_another_phone(),
+            Outcome::Done(_) | Outcome::Planned(_) => false,
+        };
+        if !waits {
+            self.write_end(&outcome).await;
+        }
         Resumed::Ran(outcome)
     }
 

@@ -4,6 +4,7 @@ mod answers;
 mod bench;
 mod cuts;
 mod http_cuts;
+mod identity;
 mod promises;
 mod renewing;
 mod replaying;

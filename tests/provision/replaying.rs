@@ -12,7 +12,7 @@ use tethercert::service::SignInWay;
 async fn recorded(bench: &Bench, job: &Job, ledger: &Ledger) -> (Outcome, String) {
     let mut phone = bench.open().await.unwrap();
     let driver = phone.driver();
-    let recorder = Recorder::begin(job, driver.host());
+    let recorder = Recorder::begin(job, driver.host(), driver.meant());
     driver.record_on(recorder.tape());
     let job = Job { world: recorder.world(), ..job.clone() };
     let (mut answers, mut enrolment) = (bench.answers(), bench.pool.enrolment());

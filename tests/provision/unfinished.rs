@@ -3,8 +3,9 @@
 use crate::bench::{Bench, OldIdentity, PORT, Resumed, finder, told};
 use tethercert::lab::web_services::Kind;
 use tethercert::ledger::{self, Ledger, State};
+use tethercert::phone::Again;
 use tethercert::phone::tether::HostKey;
-use tethercert::provision::{Answer, Job, Outcome, ProvisionError, Stage, is_phone};
+use tethercert::provision::{Answer, Job, Outcome, ProvisionError, Stage, known_again};
 
 fn ran(mut ends: Vec<Resumed>) -> Outcome {
     assert_eq!(ends.len(), 1, "{ends:?}");
@@ -150,8 +151,8 @@ async fn another_phone_is_not_taken_for_the_one_of_the_job() {
     tethercert::provision::provision(&job, one.driver(), &mut service, &bench.ledger, &mut answers, &stop).await;
     let unfinished = bench.ledger.unfinished().await.unwrap();
     let of = unfinished[0].job.phone.as_ref().unwrap();
-    assert!(is_phone(&identified.identity, of));
-    assert!(!is_phone(&other.identity, of));
+    assert_eq!(known_again(&identified, of), Some(Again::Same));
+    assert_eq!(known_again(&other, of), None);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use super::Entry;
 use super::value::Takes::{Counted, Nothing, Word};
 use crate::credential::KeyKind;
 use crate::lab::Lab;
-use crate::lab::phone::{Clock, Consent, Lies};
+use crate::lab::phone::{Clock, Consent, Extra, Lies};
 use crate::lab::usbip::{Cut, Side};
 use std::time::Duration;
 
@@ -31,6 +31,25 @@ pub(super) const FAULTS: &[Entry] = &[
             let cut = Cut { transfer: value.count(), side: Side::After };
             lab.exporter().cut(&first(lab), cut);
             lab.help_up(HELPED);
+        }),
+    },
+    Entry {
+        name: "moved-at",
+        takes: Counted,
+        says: "the cable is pulled instead of transfer N, and put into port 1-9 3 s later",
+        does: Phone(|lab, value| {
+            lab.exporter().cut(&first(lab), Cut { transfer: value.count(), side: Side::Before });
+            lab.move_up("1-9", HELPED);
+        }),
+    },
+    Entry {
+        name: "swapped-at",
+        takes: Counted,
+        says: "the cable is pulled instead of transfer N, and 3 s later another phone is on it that says it is the first",
+        does: Phone(|lab, value| {
+            lab.exporter().cut(&first(lab), Cut { transfer: value.count(), side: Side::Before });
+            let double = lab.double();
+            lab.swap_up(double, HELPED);
         }),
     },
     Entry {
@@ -141,6 +160,33 @@ pub(super) const FAULTS: &[Entry] = &[
         does: Phone(|lab, _| lab.plug_twin()),
     },
     Entry {
+        name: "double",
+        takes: Nothing,
+        says: "another phone says that it is the first: serial number, MAC address and device UUID are the same",
+        does: Phone(|lab, _| lab.plug_double()),
+    },
+    Entry {
+        name: "no-serial",
+        takes: Nothing,
+        says: "the phone has no serial number, and so no factory key that is for it",
+        does: Phone(|lab, _| lab.take_the_serial_away()),
+    },
+    Entry {
+        name: "brings",
+        takes: Word(BROUGHT, "=keyboard|disk|network|hidden-keyboard|second-tether"),
+        says: "the phone brings this too, the hidden one as another setting of an interface",
+        does: Phone(|lab, value| {
+            let extra = match value.word() {
+                "disk" => Extra { kind: (0x08, 0x06, 0x50), hidden: false },
+                "network" => Extra { kind: (0x02, 0x06, 0x00), hidden: false },
+                "hidden-keyboard" => Extra { kind: (0x03, 0x01, 0x01), hidden: true },
+                "second-tether" => Extra { kind: crate::phone::tether::INTERFACE, hidden: false },
+                _ => Extra { kind: (0x03, 0x01, 0x01), hidden: false },
+            };
+            lab.bring(extra);
+        }),
+    },
+    Entry {
         name: "clock-of-2008",
         takes: Nothing,
         says: "the phone's clock shows 2008, as a lab's phones do by themselves",
@@ -205,6 +251,9 @@ pub(super) const FAULTS: &[Entry] = &[
 
 /// What a phone can refuse to do, by the protocol's names.
 const REFUSED: &[&str] = &["begin", "make-key", "signing-request", "stage", "check", "commit", "prove", "set-clock"];
+
+/// What a phone may bring that it has no business with.
+const BROUGHT: &[&str] = &["keyboard", "disk", "network", "hidden-keyboard", "second-tether"];
 
 /// The port of the first phone.
 fn first(lab: &Lab) -> String {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::credential::KeyKind;
 use crate::lab::LabOptions;
-use crate::lab::phone::{Consent, Lies};
+use crate::lab::phone::{Consent, Extra, Lies, PhoneMaterial};
 use crate::phone::tether::messages::capability;
 use proptest::prelude::*;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -73,7 +73,8 @@ fn judged(written: &str, lab: &Lab) -> bool {
     let year = phone.time().map(time::OffsetDateTime::year);
     match written {
         // Seen by the tests of the exporter, once the transfer comes.
-        "unplug-at=3" | "unplug-after=3" | "stalls-at=3" | "hangs-at=3" | "power-lost-at=3" => lies == none,
+        "unplug-at=3" | "unplug-after=3" | "moved-at=3" | "swapped-at=3" | "stalls-at=3" | "hangs-at=3"
+        | "power-lost-at=3" => lies == none,
         "power-lost-at-commit" => lies.loses_power_at_commit,
         "refuses=begin" => lies.refuses == Some("begin"),
         "declines" => material.consent == Consent::Press { agrees: false },
@@ -90,6 +91,13 @@ fn judged(written: &str, lab: &Lab) -> bool {
             let serials: Vec<String> = lab.phones().iter().map(|(_, phone)| phone.material().serial).collect();
             serials == ["LAB00001", "LAB00001"] && lab.phones()[0].1.material().mac != lab.phones()[1].1.material().mac
         }
+        "double" => {
+            let [first, second] = [0, 1].map(|at: usize| lab.phones()[at].1.material());
+            let said = |phone: &PhoneMaterial| (phone.serial.clone(), phone.mac, phone.device);
+            said(&first) == said(&second) && first.factory.map(|it| it.0) != second.factory.map(|it| it.0)
+        }
+        "no-serial" => material.serial.is_empty(),
+        "brings=keyboard" => phone.extras() == [Extra { kind: (3, 1, 1), hidden: false }],
         "clock-of-2008" => year == Some(2008),
         "clock-unset" => year.is_none(),
         "clock-ahead" => year == Some(2037),

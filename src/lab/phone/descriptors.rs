@@ -19,22 +19,33 @@ pub const WINDOWS_VENDOR_CODE: u8 = 0x20;
 /// Windows 8.1, the first that reads OS 2.0 descriptors.
 const WINDOWS_8_1: [u8; 4] = [0x00, 0x00, 0x03, 0x06];
 
-/// All descriptors of a phone.
-pub fn tether_descriptors(material: &PhoneMaterial) -> Descriptors {
+/// An interface by which a device attacks a computer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extra {
+    /// Class, subclass and protocol.
+    pub kind: (u8, u8, u8),
+    /// Only another setting of the firmware update interface: a list of interfaces does not show it.
+    pub hidden: bool,
+}
+
+/// All descriptors of a phone, and of what it brings beside.
+pub fn tether_descriptors(material: &PhoneMaterial, extras: &[Extra]) -> Descriptors {
     let [v0, v1] = material.usb_id.0.to_le_bytes();
     let [p0, p1] = material.usb_id.1.to_le_bytes();
     let [m0, m1] = PACKET_BYTES.to_le_bytes();
     let tether = material.interface;
     let update = u8::from(tether == 0);
+    // A phone without a serial number has no string for it.
+    let serial = if material.serial.is_empty() { 0 } else { 3 };
     #[rustfmt::skip]
     let device = [
         18, 1, 0x10, 0x02, // USB 2.1: has a BOS
         0, 0, 0, 64,       // class by interface
         v0, v1, p0, p1, 0x00, 0x02,
-        1, 2, 3, 1,
+        1, 2, serial, 1,
     ];
     #[rustfmt::skip]
-    let configuration = vec![
+    let mut configuration = vec![
         9, 2, 50, 0, 2, 1, 0, 0xc0, 50, // two interfaces, self-powered, 100 mA
         9, 4, tether, 0, 2, INTERFACE_CLASS, INTERFACE_SUBCLASS, INTERFACE_PROTOCOL, 0,
         7, 5, BULK_OUT, 2, m0, m1, 0,
@@ -42,6 +53,16 @@ pub fn tether_descriptors(material: &PhoneMaterial) -> Descriptors {
         9, 4, update, 0, 0, 0xfe, 0x01, 0x01, 0, // firmware update, run-time mode (DFU 1.1, section 4.1.2)
         9, 0x21, 0x00, 0xff, 0x00, 0x00, 0x04, 0x10, 0x01,
     ];
+    let mut next = tether.max(update) + 1;
+    for Extra { kind: (class, subclass, protocol), hidden } in extras.iter().copied() {
+        let (number, setting) = if hidden { (update, 1) } else { (next, 0) };
+        configuration.extend([9, 4, number, setting, 0, class, subclass, protocol, 0]);
+        configuration[2] += 9;
+        if !hidden {
+            configuration[4] += 1;
+            next += 1;
+        }
+    }
     let strings = [&material.maker, &material.model, &material.serial].map(|text| text.to_string()).to_vec();
     Descriptors { device, configuration, bos: Some(binary_object_store()), strings, speed: Speed::High }
 }

@@ -25,7 +25,7 @@ impl TetherDevice {
     pub(super) fn new(phone: VirtualPhone) -> Self {
         let (descriptors, interface) = {
             let material = &phone.phone.lock().material;
-            (super::tether_descriptors(material), material.interface)
+            (super::tether_descriptors(material, &phone.extras()), material.interface)
         };
         Self { phone, interface, descriptors, attached: None }
     }

@@ -15,7 +15,7 @@ pub use crate::device::{
 };
 #[cfg(test)]
 pub(crate) use crate::device::{Hash, signed_info, signing_request, timestamp};
-pub use descriptors::{WINDOWS_VENDOR_CODE, tether_descriptors, windows_descriptor_set};
+pub use descriptors::{Extra, WINDOWS_VENDOR_CODE, tether_descriptors, windows_descriptor_set};
 pub use lies::Lies;
 
 use crate::credential::Fingerprint;
@@ -34,6 +34,7 @@ pub struct VirtualPhone {
     phone: Phone,
     flash: Arc<Mutex<Flash>>,
     lies: Arc<Mutex<Lies>>,
+    extras: Arc<Mutex<Vec<Extra>>>,
 }
 
 impl VirtualPhone {
@@ -47,7 +48,7 @@ impl VirtualPhone {
         let storage = FlashStorage { flash: flash.clone(), lies: lies.clone() };
         let nature = Liar(lies.clone());
         let phone = Phone::new(material, Box::new(storage), Box::new(nature), Arc::new(NoPanel), noise_key);
-        Self { phone, flash, lies }
+        Self { phone, flash, lies, extras: Arc::default() }
     }
 
     /// The device to plug into a USB/IP exporter.
@@ -144,6 +145,28 @@ impl VirtualPhone {
     /// Changes what it is made of, as another firmware would: what its flash holds stays, and so does its USB device.
     pub fn rebuild(&self, change: impl FnOnce(&mut PhoneMaterial)) {
         change(&mut self.phone.lock().material);
+    }
+
+    /// Has it bring an interface that no honest phone of its model has, from the next [`VirtualPhone::device`] on.
+    pub fn bring(&self, extra: Extra) {
+        self.extras.held().push(extra);
+    }
+
+    /// What it brings that it should not.
+    pub fn extras(&self) -> Vec<Extra> {
+        self.extras.held().clone()
+    }
+
+    /// Has it make a new static key for its sessions, as a phone may at each start.
+    pub fn make_a_new_session_key(&self) {
+        aws_lc_rs::rand::fill(self.phone.lock().noise_key.as_mut_slice()).expect("the system gives random bytes");
+    }
+
+    /// Somebody gives up the transaction that is not finished, in the phone's own menu.
+    pub fn forget_what_is_pending(&self) {
+        let mut flash = self.flash.held();
+        let memory = Memory { pending: None, ..flash.read() };
+        flash.write(&memory).expect("the power is on");
     }
 
     /// What the person at the phone does from now on.

@@ -96,12 +96,7 @@ impl Exporter {
 
     /// Plugs a device in at `bus_id`, such as `1-1` (at most 31 bytes of ASCII). One that is there already is unplugged.
     pub fn plug(&self, bus_id: &str, device: Box<dyn Device>) {
-        let port = Port::new(bus_id, self.shared.next_address(), device);
-        let before = self.shared.ports().insert(bus_id.to_owned(), Arc::new(port));
-        if let Some(before) = before {
-            before.unplug();
-        }
-        self.shared.plugged.send_replace(());
+        self.shared.plug(bus_id, device);
     }
 
     /// Hands the device on `bus_id` to this computer's own kernel, by its module `vhci_hcd`: from then on it is on the
@@ -197,6 +192,17 @@ impl Cable {
         }
     }
 
+    /// Pulls it and gives the device back.
+    pub fn take(&self) -> Option<Box<dyn Device>> {
+        let port = self.shared.ports().remove(&self.bus_id)?;
+        port.unplug()
+    }
+
+    /// Puts it into a device, as [`Exporter::plug`].
+    pub fn plug(&self, device: Box<dyn Device>) {
+        self.shared.plug(&self.bus_id, device);
+    }
+
     /// Puts it in again, as [`Exporter::replug`].
     pub fn replug(&self) {
         self.shared.replug(&self.bus_id);
@@ -229,6 +235,15 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 impl Shared {
     fn import(&self, bus_id: &str) -> Result<Imported, Refusal> {
         self.port(bus_id).ok_or(Refusal::NoDevice)?.import()
+    }
+
+    fn plug(&self, bus_id: &str, device: Box<dyn Device>) {
+        let port = Port::new(bus_id, self.next_address(), device);
+        let before = self.ports().insert(bus_id.to_owned(), Arc::new(port));
+        if let Some(before) = before {
+            before.unplug();
+        }
+        self.plugged.send_replace(());
     }
 
     fn replug(&self, bus_id: &str) -> bool {

@@ -1,7 +1,8 @@
 //! From the text of a file to a [`Definition`], or to the line that is wrong.
 
-use super::{Definition, DefinitionError, Fact, MakerRoot, Protocol, UsbRule};
+use super::{Definition, DefinitionError, Expected, Fact, MakerRoot, Protocol, UsbRule};
 use crate::credential::Fingerprint;
+use crate::phone::tether;
 use serde::Deserialize;
 use std::ops::Range;
 use std::path::Path;
@@ -31,6 +32,8 @@ struct File {
     anchors: Option<Spanned<String>>,
     what_can_be_done: Option<String>,
     #[serde(default)]
+    expects: Vec<Spanned<Expects>>,
+    #[serde(default)]
     usb: Vec<Spanned<Usb>>,
     #[serde(default)]
     candidate: Vec<Candidate>,
@@ -54,6 +57,16 @@ struct Interface {
     class: Byte,
     subclass: Byte,
     protocol: Byte,
+}
+
+/// All of it has to be said: a class alone would let anything of the class in.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expects {
+    class: Byte,
+    subclass: Byte,
+    protocol: Byte,
+    why: String,
 }
 
 /// A number of 16 bits, which says so itself when it is none.
@@ -118,7 +131,21 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Definition, DefinitionErr
         let problem = "is missing: give at least one [[usb]] or [[candidate]]";
         return Err(at.invalid(file.name.span(), "usb", problem.into()));
     }
+    if let (Some(first), true) = (file.expects.first(), *file.protocol.get_ref() != Protocol::Tether) {
+        let problem = "counts only for a phone that is spoken to: protocol = \"tether\"";
+        return Err(at.invalid(first.span(), "expects", problem.into()));
+    }
+    let mut expects: Vec<Expected> = Vec::new();
+    for entry in file.expects {
+        let span = entry.span();
+        let entry = at.expected(entry)?;
+        if expects.iter().any(|before| before.interface == entry.interface) {
+            return Err(at.invalid(span, "expects", "names the same interface twice".into()));
+        }
+        expects.push(entry);
+    }
     Ok(Definition {
+        expects,
         name: file.name.into_inner(),
         maker: file.maker.into_inner(),
         model: file.model.into_inner(),
@@ -178,6 +205,20 @@ impl Place<'_> {
             return Err(self.invalid(span, "usb", "needs an interface, or vendor and product, or all of them".into()));
         }
         Ok(UsbRule { device, interface: interface.map(|it| (it.class.0, it.subclass.0, it.protocol.0)) })
+    }
+
+    fn expected(&self, entry: Spanned<Expects>) -> Result<Expected, DefinitionError> {
+        let span = entry.span();
+        let Expects { class, subclass, protocol, why } = entry.into_inner();
+        let (interface, why) = ((class.0, subclass.0, protocol.0), why.trim().to_owned());
+        if !(1..=200).contains(&why.chars().count()) || why.chars().any(char::is_control) {
+            return Err(self.invalid(span, "why", "says in 1 to 200 characters what the phone has it for".into()));
+        }
+        if interface == tether::INTERFACE {
+            let problem = "names what a phone has beside the interface that is spoken to, not that one";
+            return Err(self.invalid(span, "expects", problem.into()));
+        }
+        Ok(Expected { interface, why })
     }
 
     fn part(&self, part: Spanned<String>) -> Result<String, DefinitionError> {

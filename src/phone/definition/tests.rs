@@ -53,15 +53,6 @@ fn no_device_matches_two_shipped_files() {
 }
 
 #[test]
-fn the_udev_rules_name_exactly_the_devices_that_we_speak_to() {
-    let rules = std::fs::read_to_string(repository().join("udev/70-tethercert.rules")).unwrap();
-    assert_eq!(rules, udev_rules());
-    let rules: Vec<&str> = rules.lines().filter(|line| line.starts_with("ACTION")).collect();
-    assert_eq!(rules.len(), 1);
-    assert!(rules[0].contains(r#"ENV{ID_USB_INTERFACES}=="*:ff5401:*""#));
-}
-
-#[test]
 fn a_phone_is_known_by_its_interface_whoever_made_it() {
     let definitions = Definitions::shipped();
     let interfaces = [(0x01, 0x01, 0x00), TETHER];
@@ -196,6 +187,49 @@ fn an_error_names_file_line_key_and_what_is_allowed() {
     drivers/acme.toml:6: `roots`: takes a root certificate as PEM, or its SHA-256 as 64 hexadecimal digits
     drivers/acme.toml:5: `[[usb`: unclosed array table, expected `]]`
     ");
+}
+
+const KEYBOARD: InterfaceKind = InterfaceKind { number: 2, class: 3, subclass: 1, protocol: 1 };
+
+fn kind(number: u8, (class, subclass, protocol): (u8, u8, u8)) -> InterfaceKind {
+    InterfaceKind { number, class, subclass, protocol }
+}
+
+#[test]
+fn what_a_file_does_not_expect_beside_the_tether_interface_is_unexpected() {
+    let definitions = Definitions::shipped();
+    let tether = definitions.get("tether").unwrap();
+    let plain = [kind(0, TETHER), kind(1, (0xfe, 1, 1))];
+    assert_eq!(tether.unexpected(plain), []);
+    assert_eq!(tether.unexpected(plain.into_iter().chain([KEYBOARD])), [KEYBOARD]);
+    // Another setting of the tether interface, a second tether interface, another mode of the update interface.
+    assert_eq!(tether.unexpected([kind(0, TETHER), kind(0, TETHER)]), []);
+    assert_eq!(tether.unexpected([kind(0, TETHER), kind(0, (8, 6, 0x50))]), [kind(0, (8, 6, 0x50))]);
+    assert_eq!(tether.unexpected([kind(0, TETHER), kind(1, TETHER), kind(1, TETHER)]), [kind(1, TETHER)]);
+    assert_eq!(tether.unexpected([kind(0, TETHER), kind(1, (0xfe, 1, 2))]), [kind(1, (0xfe, 1, 2))]);
+}
+
+#[test]
+fn a_makers_file_expects_what_it_gives_a_reason_for_and_nothing_else() {
+    let text = |expects: &str| {
+        format!(
+            "name = 'acme'\nmaker = 'Acme'\nmodel = 'Kite'\nprotocol = 'tether'\nexpects = {expects}\n\
+             [[usb]]\nvendor = 1\nproduct = 1\n"
+        )
+    };
+    let hid = "{ class = 3, subclass = 1, protocol = 1, why = 'its keys dial' }";
+    let acme = file::parse(Path::new("acme.toml"), &text(&format!("[{hid}]"))).unwrap();
+    assert_eq!(acme.unexpected([kind(0, TETHER), KEYBOARD]), []);
+    assert_eq!(acme.unexpected([kind(1, (0xfe, 1, 1))]), [kind(1, (0xfe, 1, 1))]);
+    let errors = [
+        refused(&text(&format!("[{hid}, {hid}]"))),
+        refused(&text("[{ class = 3, subclass = 1, protocol = 1, why = '' }]")),
+        refused(&text("[{ class = 3, subclass = 1, protocol = 1 }]")),
+        refused(&text("[{ class = 3, why = 'its keys dial' }]")),
+        refused(&text("[{ class = 0xff, subclass = 0x54, protocol = 1, why = 'itself' }]")),
+        refused(&text(&format!("[{hid}]")).replace("'tether'", "'none'\nwhat_can_be_done = 'nothing'")),
+    ];
+    insta::assert_snapshot!(errors.join("\n"), @r"");
 }
 
 proptest! {

@@ -154,7 +154,7 @@ fn usb(blocks: &mut Blocks) {
         max_body_bytes: 32_768,
     };
     hex(blocks, "status", &status.encode());
-    let descriptors = tether_descriptors(&material());
+    let descriptors = tether_descriptors(&material(), &[]);
     hex(blocks, "device-descriptor", &descriptors.device);
     hex(blocks, "configuration-descriptor", &descriptors.configuration);
     hex(blocks, "bos", &descriptors.bos.unwrap());

@@ -6,6 +6,8 @@ pub const INTERFACE_CLASS: u8 = 0xff;
 pub const INTERFACE_SUBCLASS: u8 = 0x54;
 /// Interface protocol: the framing described here.
 pub const INTERFACE_PROTOCOL: u8 = 0x01;
+/// Names the interface to programs on Windows, on every phone.
+pub const INTERFACE_GUID: &str = "{6E9B1F0C-3B7D-4C55-9E0A-54D1C0DE0001}";
 
 /// Vendor request on the interface: read [`Status`].
 pub const REQUEST_STATUS: u8 = 0x01;

@@ -18,8 +18,8 @@ mod tests;
 pub use session::{HostKey, HostKeyError};
 
 use super::{
-    Consent, Driver, Endorsed, Endorsing, Identified, LogLine, Parting, PhoneError, PhoneState, Possession,
-    Preparation, Prepared, ServerTrust, ShortCode, Step, Traffic, TransactionId,
+    Consent, Driver, Endorsed, Endorsing, Identified, LogLine, Meant, Parting, PhoneError, PhoneState, Possession,
+    Preparation, Prepared, ProvedKeys, ServerTrust, ShortCode, Step, Traffic, TransactionId,
 };
 use crate::credential::{Certificate, Expected, Fingerprint, KeyKind, SigningRequest};
 use crate::tape::Tape;
@@ -62,6 +62,8 @@ pub struct Tether {
     /// What the phone committed to, for the short code.
     commitment: [u8; 32],
     vouched: bool,
+    /// Which phone is meant: after the first session, the one that it was with.
+    meant: Meant,
 }
 
 impl Tether {
@@ -77,7 +79,17 @@ impl Tether {
     }
 
     fn with(channel: Channel, host: Host, world: World) -> Self {
-        Self { channel, host, world, commitment: [0; 32], vouched: false }
+        Self { channel, host, world, commitment: [0; 32], vouched: false, meant: Meant::default() }
+    }
+
+    /// Says which phone is meant: another one that answers is an error.
+    pub fn means(&mut self, meant: Meant) {
+        self.meant = meant;
+    }
+
+    /// Which phone is meant.
+    pub fn meant(&self) -> &Meant {
+        &self.meant
     }
 
     /// From here on all that is said, and the time and the random bytes that go into it, is noted on the tape.
@@ -173,14 +185,13 @@ impl Tether {
 impl Driver for Tether {
     async fn identify(&mut self) -> Result<Identified, PhoneError> {
         let nonce = self.world.random("nonce of the short code");
-        let channel::Opened { answer, handshake_hash, .. } =
+        let channel::Opened { answer, handshake_hash, phone_key, .. } =
             self.channel.open(&self.host.key, &self.host.label, nonce).await?;
-        let identity = reading::identity(&answer.identity)?;
-        let authenticity =
-            proof::judge(answer.proof.as_ref(), &handshake_hash, &identity, &self.host, self.world.now());
-        self.commitment = *answer.commitment;
-        self.vouched = authenticity.is_vouched();
-        Ok(Identified { identity, authenticity })
+        let identity = self.met(&answer, &handshake_hash, &phone_key);
+        if identity.is_err() {
+            self.channel.forget();
+        }
+        identity
     }
 
     async fn look(&mut self, attention: Duration) -> Result<PhoneState, PhoneError> {
@@ -372,6 +383,26 @@ impl Driver for Tether {
 }
 
 impl Tether {
+    /// Who answered, and whether it is the phone that is meant.
+    fn met(
+        &mut self,
+        answer: &messages::OpenAnswer,
+        handshake_hash: &[u8; 32],
+        phone_key: &[u8],
+    ) -> Result<Identified, PhoneError> {
+        let identity = reading::identity(&answer.identity)?;
+        let now = self.world.now();
+        let (authenticity, factory) = proof::judge(answer.proof.as_ref(), handshake_hash, &identity, &self.host, now);
+        let keys = ProvedKeys { session: Fingerprint::of(phone_key), factory };
+        if let Some(what) = self.meant.differs(&identity, &keys) {
+            return Err(PhoneError::AnotherPhone { what });
+        }
+        self.meant.keys = Some(keys);
+        self.commitment = *answer.commitment;
+        self.vouched = authenticity.is_vouched();
+        Ok(Identified { identity, authenticity, keys })
+    }
+
     /// Sends operations in as few requests as the phone's limits allow, and gives all their answers.
     async fn request_in_pieces(&mut self, operations: Vec<(Step, Operation)>) -> Result<Vec<Vec<u8>>, PhoneError> {
         let room = self.channel.max_plain_bytes();

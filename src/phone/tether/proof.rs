@@ -14,17 +14,17 @@ use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use x509_parser::oid_registry;
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo, X509Certificate};
 
-/// What vouches for the phone by its device proof.
+/// What vouches for the phone by its device proof, and the factory key that does.
 pub(super) fn judge(
     proof: Option<&DeviceProof>,
     handshake_hash: &[u8; 32],
     identity: &Identity,
     host: &Host,
     now: OffsetDateTime,
-) -> Authenticity {
+) -> (Authenticity, Option<Fingerprint>) {
     match by_maker(proof, handshake_hash, identity, host, now) {
-        Ok(root) => Authenticity::Maker { root },
-        Err(reason) => Authenticity::Nothing { reason },
+        Ok((root, key)) => (Authenticity::Maker { root }, Some(key)),
+        Err(reason) => (Authenticity::Nothing { reason }, None),
     }
 }
 
@@ -34,7 +34,7 @@ fn by_maker(
     identity: &Identity,
     host: &Host,
     now: OffsetDateTime,
-) -> Result<String, String> {
+) -> Result<(String, Fingerprint), String> {
     let proof = proof.ok_or("it has no factory key")?;
     let presented = proof.chain.iter().filter_map(|der| Certificate::from_der(der).ok());
     let named = presented.filter(|root| host.maker_root_fingerprints.contains(&root.fingerprint()));
@@ -69,7 +69,7 @@ fn by_maker(
     let root = roots.iter().find(|root| {
         anchor_from_trusted_cert(&CertificateDer::from(root.der())).is_ok_and(|found| found.subject == anchor.subject)
     });
-    Ok(root.map(Certificate::label).unwrap_or_default())
+    Ok((root.map(Certificate::label).unwrap_or_default(), leaf.key_id()))
 }
 
 /// The subject's `serialNumber` attribute.

@@ -1,15 +1,14 @@
-//! Setting this computer up.
+//! A pool by name, so that a user is all that a job needs to be told.
 
-use super::ask::Person;
-use super::bench::{PoolOptions, is_lab_pool, warn_of_old_tls};
-use super::error::CliError;
-use super::exit::Exit;
-use super::job::Auth;
-use super::job::RetryArgs;
-use super::screen::{Screen, Tone};
-use super::settings::{or_environment, pools};
-use super::text::{date, dotted};
-use clap::{Args as ClapArgs, Subcommand, ValueEnum as _};
+use crate::cli::ask::Person;
+use crate::cli::bench::{PoolOptions, is_lab_pool, warn_of_old_tls};
+use crate::cli::error::CliError;
+use crate::cli::exit::Exit;
+use crate::cli::job::{Auth, RetryArgs};
+use crate::cli::screen::{Screen, Tone};
+use crate::cli::settings::{or_environment, pools};
+use crate::cli::text::{date, dotted};
+use clap::{Args as ClapArgs, ValueEnum as _};
 use serde::Serialize;
 use std::path::PathBuf;
 use tethercert::credential::{Certificate, Fingerprint, ReadError, Thumbprint};
@@ -20,25 +19,13 @@ use tethercert::service::{Enrolment as _, Survey};
 use tethercert::tls::{TlsError, Trust};
 use url::Url;
 
-/// Set this computer up
-#[derive(ClapArgs, Debug)]
-pub(crate) struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand, Debug)]
-enum Command {
-    Pool(Box<PoolArgs>),
-}
-
 /// Configure a pool by name, so that `provision --user …` is enough from then on
 ///
 /// Asks at the terminal for what is missing, looks at the pool once without any credential, shows the thumbprints of the
 /// roots that it goes by, and writes a file. A root that is not the system's is trusted only from a file, and only when
 /// somebody confirmed its thumbprint.
 #[derive(ClapArgs, Debug)]
-struct PoolArgs {
+pub(crate) struct Args {
     /// What the pool is called here, in a-z, 0-9 and -
     name: PoolName,
     #[command(flatten)]
@@ -89,13 +76,7 @@ struct Prints {
     sha1: Thumbprint,
 }
 
-pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
-    match args.command {
-        Command::Pool(args) => set_pool_up(*args, screen).await,
-    }
-}
-
-async fn set_pool_up(mut args: PoolArgs, screen: &Screen) -> Result<Exit, CliError> {
+pub(crate) async fn run(mut args: Args, screen: &Screen) -> Result<Exit, CliError> {
     args.at = or_environment(args.at)?;
     let pools = pools()?;
     // Nothing is under way that a signal must not end.
@@ -162,7 +143,7 @@ async fn set_pool_up(mut args: PoolArgs, screen: &Screen) -> Result<Exit, CliErr
     Ok(Exit::Done)
 }
 
-async fn may_replace(args: &PoolArgs, exists: bool, person: Option<&Person<'_>>) -> Result<Replace, CliError> {
+async fn may_replace(args: &Args, exists: bool, person: Option<&Person<'_>>) -> Result<Replace, CliError> {
     let exists_already = || CliError::from(PoolsError::Exists { name: args.name.clone() });
     match (args.replace, exists, person) {
         (true, ..) => Ok(Replace::Yes),
@@ -178,7 +159,7 @@ async fn may_replace(args: &PoolArgs, exists: bool, person: Option<&Person<'_>>)
 }
 
 /// What the options say; at a terminal the rest is asked for.
-async fn file(args: &PoolArgs, person: Option<&Person<'_>>) -> Result<PoolFile, CliError> {
+async fn file(args: &Args, person: Option<&Person<'_>>) -> Result<PoolFile, CliError> {
     let address = match (&args.at.certprov_url, person) {
         (Some(address), _) => address.clone(),
         (None, Some(person)) => {
@@ -283,7 +264,7 @@ async fn look_at(url: &Url, file: &PoolFile, trust: Trust, screen: &Screen) -> R
 }
 
 /// A root becomes trusted by a person who compared it, or by the thumbprint that the administrator gave.
-async fn confirm(root: &Certificate, args: &PoolArgs, person: Option<&Person<'_>>) -> Result<(), CliError> {
+async fn confirm(root: &Certificate, args: &Args, person: Option<&Person<'_>>) -> Result<(), CliError> {
     if args.root_thumbprint.iter().any(|given| given.is_of(root)) {
         return Ok(());
     }
