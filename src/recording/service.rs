@@ -43,7 +43,7 @@ impl<'a, E: Enrolment> Recorded<'a, E> {
         read: impl FnOnce(&Value) -> Option<T>,
     ) -> Result<T, ServiceError> {
         self.tape.ask(Kind::ServiceAsked, asked).map_err(|difference| differs(&difference))?;
-        let Some(service) = &mut self.service else { return self.from_tape(read) };
+        let Some(service) = &mut self.service else { return self.taped_answer(read) };
         let answer = call(service).await;
         self.clock_offset = service.clock_offset_seconds();
         let (kind, said) = match &answer {
@@ -57,7 +57,7 @@ impl<'a, E: Enrolment> Recorded<'a, E> {
         answer
     }
 
-    fn from_tape<T>(&mut self, read: impl FnOnce(&Value) -> Option<T>) -> Result<T, ServiceError> {
+    fn taped_answer<T>(&mut self, read: impl FnOnce(&Value) -> Option<T>) -> Result<T, ServiceError> {
         let entry = self.tape.answer(&[Kind::ServiceAnswered, Kind::ServiceFailed]);
         let entry = entry.map_err(|difference| differs(&difference))?;
         self.clock_offset = entry.value.get("clock_ahead_seconds").and_then(Value::as_number);
