@@ -175,9 +175,8 @@ fn who_may_not_read_usbmon_is_told_so_with_the_next_step() {
 fn what_the_kernel_keeps_of_a_device_is_shown_without_any_right_and_what_is_missing_is_named() {
     let world = phones(1);
     let (tool, device) = (Tool::new(), format!("port:{}", place(&world, 0)));
-    let arguments = ["info", "--usb", "--json", "--device", &device, "--drivers", drivers(&world)];
-    let host_key = ["--host-key", "/tmp/visitor-host-key"];
-    let seen = as_visitor(&tool, &[&arguments[..], &host_key].concat());
+    let arguments = ["info", "--usb", "--json", "--device", &device];
+    let seen = as_visitor(&tool, &[&arguments[..], &["--host-key", "/tmp/visitors-host-key"]].concat());
     assert_eq!(seen.code, 0, "{}", seen.whole());
     let seen = seen.last();
     assert_eq!(seen["configurations"][0]["interfaces"][0]["class"], "ff/54/01 the vendor's own");
