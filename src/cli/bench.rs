@@ -8,7 +8,7 @@ use super::settings::{PoolSettings, Who, config_folder, of_environment};
 use clap::Args;
 use serde::Serialize;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tethercert::credential::Thumbprint;
 use tethercert::lab::faults::Fault;
@@ -21,6 +21,7 @@ use tethercert::pool::{HostAndPort, PoolName, without_password};
 use tethercert::provision::Stop;
 use tethercert::service::ocauth::{DownloadPlace, Pool, Profile, RootDownload, Settings};
 use tethercert::tls::{Engine, Proxy, Resolve};
+use tethercert::usb::capture::Tap;
 use tethercert::usb::{Doing, Selector, Usb, UsbError, UsbIpHost, UsbLibrary, Where};
 use url::{Host, Url};
 
@@ -32,6 +33,8 @@ const LEDGER: &str = "TETHERCERT_LEDGER";
 const USB_BACKEND: &str = "TETHERCERT_USB_BACKEND";
 /// Where `--usbip` is looked for when it is not given.
 const USBIP: &str = "TETHERCERT_USBIP";
+/// Where this program's own USB transfers are noted.
+const USB_TRACE: &str = "TETHERCERT_USB_TRACE";
 /// The lab's pool as the screen names it. It resolves nowhere: the embedded lab says where it is.
 const LAB_HOST: &str = "web.contoso.example";
 
@@ -218,6 +221,10 @@ impl Bench {
                 Way::UsbIp(host) => (Usb::usbip(host.clone()), is_loopback(host.host()), true),
                 Way::Own(library) => (Usb::by(library)?, false, false),
             },
+        };
+        let usb = match std::env::var_os(USB_TRACE).filter(|path| !path.is_empty()) {
+            Some(path) => usb.tapped_by(Tap::create(Path::new(&path))?),
+            None => usb,
         };
         let host_key = match key {
             HostKeyFrom::Nowhere => HostKey::ephemeral(),

@@ -9,11 +9,13 @@ use tethercert::phone::definition::DefinitionError;
 use tethercert::phone::tether::HostKeyError;
 use tethercert::pool::PoolsError;
 use tethercert::provision::{NoAnswer, ProvisionError};
+use tethercert::recording::ReplayError;
 use tethercert::service::capture::{NothingCaptured, WriteError};
 use tethercert::service::ocauth::{PoolError, ProfileError};
 use tethercert::station::roster::RosterError;
 use tethercert::tls::TrustError;
 use tethercert::usb::UsbError;
+use tethercert::usb::capture::CaptureError;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +58,12 @@ pub(crate) enum CliError {
     Secret(#[from] NoAnswer),
     #[error("{} could not be written", path.display())]
     NotWritten { path: std::path::PathBuf, source: io::Error },
+    #[error("{} could not be read", path.display())]
+    NotRead { path: std::path::PathBuf, source: io::Error },
+    #[error("{} cannot be replayed", path.display())]
+    Replay { path: std::path::PathBuf, source: ReplayError },
+    #[error(transparent)]
+    UsbCapture(#[from] CaptureError),
     /// The phone of a job that was to be resumed.
     #[error("the phone {serial} ({model}) is not plugged in")]
     PhoneMissing { serial: String, model: String },
@@ -100,6 +108,9 @@ impl CliError {
             Self::Roster(error) => error.next_step().to_owned(),
             Self::Secret(error) => error.next_step(),
             Self::NotWritten { .. } => "check that this user may write there, or name another folder".into(),
+            Self::NotRead { .. } => "check the path, and that this user may read the file".into(),
+            Self::Replay { source, .. } => source.next_step(),
+            Self::UsbCapture(error) => error.next_step(),
             Self::PhoneMissing { .. } => "plug it in and repeat; its job waits".into(),
             Self::Lab(_) => "free some ports and some room in the temporary folder, then repeat".into(),
             Self::Attach(error) => error.next_step(),
@@ -152,7 +163,16 @@ impl CliError {
                 | UsbError::System { .. } => Exit::Failed,
             },
             Self::Ledger(LedgerError::Busy { .. }) => Exit::Temporary,
-            Self::Ledger(_)
+            Self::NotRead { .. } | Self::Replay { .. } | Self::UsbCapture(CaptureError::Elsewhere { .. }) => {
+                Exit::Usage
+            }
+            Self::UsbCapture(CaptureError::NotWritten { source, .. })
+                if source.kind() == io::ErrorKind::AlreadyExists =>
+            {
+                Exit::Usage
+            }
+            Self::UsbCapture(_)
+            | Self::Ledger(_)
             | Self::HostKey(_)
             | Self::NotWritten { .. }
             | Self::Lab(_)

@@ -26,6 +26,18 @@ const LOG_LINES: usize = 10;
 /// where, and what can be done (exit code 6).
 #[derive(ClapArgs, Debug)]
 pub(crate) struct Args {
+    /// Show all that a device says about itself on USB, whatever it is, in a form to send
+    ///
+    /// Any device: without --device, the only one that is no hub. On Linux most of it needs no rights; what is missing is
+    /// named with its reason.
+    #[arg(long)]
+    usb: bool,
+    /// Leave out what only this one device has: serial number, MAC address, container id
+    #[arg(long, requires = "usb")]
+    redact: bool,
+    /// Also ask for string 0xEE (Microsoft OS 1.0), which some firmware does not survive
+    #[arg(long, requires = "usb")]
+    ms_os_string: bool,
     #[command(flatten)]
     phone: PhoneArgs,
 }
@@ -71,6 +83,9 @@ struct RefusedLine<'a> {
 }
 
 pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
+    if args.usb {
+        return super::info_usb::run(&args.phone, args.redact, args.ms_os_string, screen).await;
+    }
     let bench = Bench::for_a_phone(&args.phone, screen).await?;
     let found = bench.pick(args.phone.device.as_ref()).await?;
     if found.spoken().is_none() {

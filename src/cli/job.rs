@@ -4,6 +4,7 @@ use super::ask::Person;
 use super::bench::{Bench, ChosenPool, PoolArgs};
 use super::error::CliError;
 use super::exit::Exit;
+use super::job_record::RecordFile;
 use super::operator::{Answers, Console, Scheme, SignInAnswer};
 use super::report;
 use super::screen::Screen;
@@ -11,7 +12,7 @@ use super::secret;
 use super::settings::{PoolSettings, Who};
 use clap::{Args as ClapArgs, ValueEnum};
 use secrecy::SecretString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tethercert::credential::SipAddress;
@@ -20,7 +21,9 @@ use tethercert::ledger::{Ledger, RosterLine, Terms, Unfinished};
 use tethercert::phone::{Driver, Found, Parting, Phone};
 use tethercert::pool::{Origin, Setting};
 use tethercert::provision::{Jitter, Job, LabPhone, Outcome, ProvisionError, Stop, provision, resume};
+use tethercert::recording::{Recorded, Recorder, Witnessed};
 use tethercert::service::{SignIn, SignInWay};
+use tethercert::world::World;
 
 /// How often a publication is tried where nobody says otherwise, and how long is waited in between.
 const PUBLISH_TRIES: u32 = 4;
@@ -125,6 +128,8 @@ pub(crate) struct Asked {
     order: Order,
     answers: Answers,
     lab_user: Option<User>,
+    /// Where the job is recorded.
+    record: Option<RecordFile>,
 }
 
 /// Whether a job is new.
@@ -190,21 +195,35 @@ impl Asked {
         let (user, chosen) = (user.value.clone(), Arc::new(chosen));
         let (typed, lab_phones) = (typed.clone(), desk.bench.lab_phones);
         let order = Order { user, chosen, auth, account, decisions, typed, lab_phones, row: None };
-        Ok(Self { order, answers, lab_user })
+        Ok(Self { order, answers, lab_user, record: None })
     }
 
     /// Does the job, or goes on with it, and says how it ended.
     pub(crate) async fn work(self, way: Way<'_>, found: &Found, mut phone: Phone, desk: &Desk<'_>) -> Exit {
         let started = Instant::now();
-        let Self { order, answers, lab_user } = self;
+        let Self { order, answers, lab_user, record } = self;
         let compare_code = desk.screen.can_ask() && !order.decisions.no_code && desk.bench.lab.is_none();
-        let job = Job { compare_code, ..order.job(found) };
+        let mut job = Job { compare_code, ..order.job(found) };
         let mut service = order.chosen.pool.enrolment();
         let mut console = Console::new(desk.screen.clone(), desk.stop.clone(), answers, lab_user);
         let (driver, ledger, stop) = (phone.driver(), desk.ledger, desk.stop);
-        let outcome = match way {
-            Way::Anew => provision(&job, driver, &mut service, ledger, &mut console, stop).await,
-            Way::Resumed(unfinished) => {
+        let mut recording = record.map(|file| (Recorder::begin(&job, driver.host(), driver.meant()), file));
+        let outcome = match (way, &mut recording) {
+            (Way::Anew, None) => provision(&job, driver, &mut service, ledger, &mut console, stop).await,
+            (Way::Anew, Some((recorder, _))) => {
+                let tape = recorder.tape();
+                driver.record_on(tape);
+                job.world = recorder.world();
+                let mut service = Recorded::new(&mut service, tape);
+                let mut operator = Witnessed::new(&mut console, tape);
+                let outcome = provision(&job, driver, &mut service, ledger, &mut operator, stop).await;
+                let device = operator.device();
+                if let Err(error) = recorder.end(&outcome, device, ledger).await {
+                    desk.screen.note(&format!("the recording lacks what the ledger knew: {error}"));
+                }
+                outcome
+            }
+            (Way::Resumed(unfinished), _) => {
                 resume(&job, unfinished, driver, &mut service, ledger, &mut console, stop).await
             }
         };
@@ -222,7 +241,16 @@ impl Asked {
             traffic: phone.driver().traffic(),
             cost: service.cost(),
         };
-        report::outcome(&outcome, &order.user, &spent, ledger, desk.screen).await
+        let exit = report::outcome(&outcome, &order.user, &spent, ledger, desk.screen).await;
+        if let Some((recorder, file)) = recording {
+            file.fill(recorder.tape(), order.chosen.lab, desk).await;
+        }
+        exit
+    }
+
+    /// The same, recorded: the file is made now, so that a job is not done for a recording that cannot be written.
+    pub(crate) fn recorded_to(self, path: Option<&Path>) -> Result<Self, CliError> {
+        Ok(Self { record: path.map(RecordFile::create).transpose()?, ..self })
     }
 }
 
@@ -261,6 +289,7 @@ impl Order {
             ),
             jitter: Jitter::random(),
             terms: Some(self.terms(found)),
+            world: World::system(),
         }
     }
 

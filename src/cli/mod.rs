@@ -7,7 +7,9 @@ mod exit;
 mod explain;
 mod identify;
 mod info;
+mod info_usb;
 mod job;
+mod job_record;
 mod lab;
 mod ledger;
 mod list;
@@ -15,6 +17,8 @@ mod operator;
 mod overview;
 mod pool;
 mod provision;
+mod record;
+mod replay;
 mod report;
 mod resume;
 mod roster;
@@ -59,7 +63,8 @@ TETHERCERT_TRUST_ANCHOR, TETHERCERT_TLS, TETHERCERT_PROXY, TETHERCERT_DRIVERS,
 TETHERCERT_LEDGER, TETHERCERT_USBIP and TETHERCERT_USB_BACKEND stand for their options.
 An option is stronger, and all of them are stronger than a pool's file: --explain tells
 where each value is from. TETHERCERT_CONFIG is the folder of pools and drivers;
-TETHERCERT_LOG=debug shows what happens underneath; NO_COLOR is honoured.";
+TETHERCERT_LOG=debug shows what happens underneath, TETHERCERT_USB_TRACE=FILE.pcapng
+keeps this program's own USB transfers; NO_COLOR is honoured.";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -73,6 +78,8 @@ enum Command {
     Setup(setup::Args),
     Pool(pool::Args),
     Ledger(ledger::Args),
+    Record(record::Args),
+    Replay(replay::Args),
     Lab(lab::Args),
 }
 
@@ -93,6 +100,8 @@ impl Cli {
             Some(Command::Setup(args)) => setup::run(args, &screen).await,
             Some(Command::Pool(args)) => pool::run(args, &screen).await,
             Some(Command::Ledger(args)) => ledger::run(args, &screen).await,
+            Some(Command::Record(args)) => record::run(args, &screen).await,
+            Some(Command::Replay(args)) => replay::run(args, &screen).await,
             Some(Command::Lab(args)) => lab::run(args, &screen).await,
         };
         let exit = done.unwrap_or_else(|error| {

@@ -61,6 +61,9 @@ pub(crate) struct Args {
     /// Have the phone restart when it is done
     #[arg(long, help_heading = "Phone")]
     restart: bool,
+    /// Keep the job as a text that `replay` runs again without phone and pool; no secret is in it
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// Ledger to write [env: TETHERCERT_LEDGER] [default: in this user's data folder]
     #[arg(long, value_name = "FILE")]
     pub(super) ledger: Option<PathBuf>,
@@ -117,6 +120,7 @@ async fn job(args: &Args, screen: &Screen) -> Result<Exit, CliError> {
         opened = open(&bench, args, &stop) => opened?,
         () = stop.asked() => return Err(ProvisionError::Stopped.into()),
     };
+    let asked = asked.recorded_to(args.record.as_deref())?;
     let exit = asked.work(Way::Anew, &found, phone, &desk).await;
     ledger.close().await;
     Ok(exit)

@@ -12,6 +12,7 @@ use tethercert::phone::Authenticity;
 use tethercert::provision::{Checkup, Proof, Standing, check_up};
 use tethercert::service::ocauth::OcAuth;
 use tethercert::service::server_trust::Compared;
+use tethercert::world::World;
 use time::OffsetDateTime;
 
 /// By how much the phone's clock may be wrong, seconds.
@@ -59,7 +60,8 @@ pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
     let found = bench.pick(args.phone.device.as_ref()).await?;
     let mut phone = bench.finder.open(&found).await?;
     let mut service = chosen.as_ref().map(|chosen| chosen.pool.enrolment());
-    let checkup = check_up::<_, OcAuth>(phone.driver(), service.as_mut()).await.map_err(CliError::from)?;
+    let checkup = check_up::<_, OcAuth>(phone.driver(), service.as_mut(), &World::system()).await;
+    let checkup = checkup.map_err(CliError::from)?;
     let identity = &checkup.identity;
     let model = format!("{} {}", identity.maker, identity.model);
     screen.line("phone", &dotted(&[format!("port {}", found.slot()), model, identity.mac.to_string()]));

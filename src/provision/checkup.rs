@@ -6,6 +6,7 @@ use super::trust::{ServerJudgement, ServerSeen};
 use crate::credential::{Certificate, Refusal, SipAddress};
 use crate::phone::{Authenticity, Driver, Identity, PhoneState};
 use crate::service::{Enrolment, ServiceError, Survey};
+use crate::world::World;
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -53,6 +54,7 @@ pub struct ServerJudged {
 pub async fn check_up<D: Driver, E: Enrolment>(
     phone: &mut D,
     service: Option<&mut E>,
+    world: &World,
 ) -> Result<Checkup, ProvisionError> {
     let identified = phone.identify().await?;
     let state = phone.look(Duration::ZERO).await?;
@@ -72,7 +74,7 @@ pub async fn check_up<D: Driver, E: Enrolment>(
     let refusal = certificate
         .as_ref()
         .zip(user)
-        .and_then(|((certificate, _), user)| judge_in_use(certificate, &user, OffsetDateTime::now_utc()));
+        .and_then(|((certificate, _), user)| judge_in_use(certificate, &user, world.now()));
     let server = match service {
         None => None,
         Some(service) => Some(judge_server(phone, &state, service).await?),

@@ -4,6 +4,7 @@ use crate::credential::SipAddress;
 use crate::ledger::Terms;
 use crate::phone::Parting;
 use crate::service::SignInWay;
+use crate::world::World;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -47,6 +48,8 @@ pub struct Job {
     pub jitter: Jitter,
     /// What the ledger keeps so that the job can be resumed.
     pub terms: Option<Terms>,
+    /// Time, random bytes and waiting.
+    pub world: World,
 }
 
 /// What has to show that a phone belongs to a lab, before it gets what a lab's pool gives.
@@ -73,6 +76,11 @@ impl Jitter {
     /// By a seed that nobody knows.
     pub fn random() -> Self {
         Self(Uuid::new_v4().as_u64_pair().1)
+    }
+
+    /// The seed as it stands.
+    pub(crate) fn seed(&self) -> u64 {
+        self.0
     }
 
     /// The wait, a fifth longer or shorter at most.

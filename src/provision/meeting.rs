@@ -9,7 +9,8 @@ use crate::ledger::{self, JobNumber, Phase, TransactionView};
 use crate::phone::{
     Again, Authenticity, Difference, Driver, Identified, Identity, PhoneState, ProvedKeys, TransactionId,
 };
-use std::time::{Duration, Instant};
+use crate::world::Moment;
+use std::time::Duration;
 
 /// How long the phone draws attention to itself.
 const ATTENTION: Duration = Duration::from_secs(60);
@@ -20,7 +21,7 @@ pub(super) struct Met {
     pub(super) authenticity: Authenticity,
     pub(super) state: PhoneState,
     /// When its clock showed what the state says.
-    pub(super) looked_at: Instant,
+    pub(super) looked_at: Moment,
     pub(super) transaction: Transaction,
     /// The newest transaction by which something may have been published for this user on this phone.
     pub(super) newest: Option<TransactionView>,
@@ -48,13 +49,13 @@ pub(super) struct GivenUp {
 }
 
 impl Transaction {
-    pub(super) fn new(gives_up: Option<GivenUp>) -> Self {
-        Self { id: TransactionId::random(), known: None, published: None, gives_up, lost: None }
+    pub(super) fn new(id: TransactionId, gives_up: Option<GivenUp>) -> Self {
+        Self { id, known: None, published: None, gives_up, lost: None }
     }
 
     /// In place of this one, which this host began and cannot go on with.
-    pub(super) fn begun_anew(&self, reason: &'static str) -> Self {
-        Self::new(Some(GivenUp { id: self.id, foreign: false, reason }))
+    pub(super) fn begun_anew(&self, id: TransactionId, reason: &'static str) -> Self {
+        Self::new(id, Some(GivenUp { id: self.id, foreign: false, reason }))
     }
 }
 
@@ -63,7 +64,7 @@ impl<O: Operator> Story<'_, O> {
         let Identified { identity, mut authenticity, keys } = self.until_stopped(phone.identify()).await??;
         let attention = if identity.abilities.attention { ATTENTION } else { Duration::ZERO };
         let state = self.until_stopped(phone.look(attention)).await??;
-        let looked_at = Instant::now();
+        let looked_at = self.job.world.moment();
 
         // Before anything that can fail: from here on a failure has to be called by its right name.
         let newest = self.record.ledger.newest_publication(identity.device, Some(&self.job.user)).await?;
@@ -161,6 +162,11 @@ impl<O: Operator> Story<'_, O> {
         }
     }
 
+    /// The id of a transaction that nobody has begun.
+    pub(super) fn new_transaction(&self) -> TransactionId {
+        TransactionId::from_bytes(self.job.world.random("transaction"))
+    }
+
     /// What is pending in the phone goes on where it is this job's, and is given up where it may be.
     async fn transaction(
         &mut self,
@@ -200,7 +206,7 @@ impl<O: Operator> Story<'_, O> {
                 Some(known) if self.of_another_phone(&known, keys).await?.is_none() => Some(known.id),
                 Some(_) | None => None,
             };
-            return Ok(Transaction { lost, ..Transaction::new(None) });
+            return Ok(Transaction { lost, ..Transaction::new(self.new_transaction(), None) });
         };
         // Its id can be read by everybody: another phone may show it.
         let known = self.record.ledger.transaction(pending.id).await?;
@@ -217,9 +223,11 @@ impl<O: Operator> Story<'_, O> {
                 Ok(Transaction { id: pending.id, known: Some(known), published: None, gives_up: None, lost: None })
             }
             // Nobody knows what was staged for it, or it was to replace what is gone.
-            _ if ours => Ok(Transaction::new(Some(given_up("its beginning is not known here")))),
+            _ if ours => {
+                Ok(Transaction::new(self.new_transaction(), Some(given_up("its beginning is not known here"))))
+            }
             _ if self.job.abort_pending || pending.ours && !may_be_published => {
-                Ok(Transaction::new(Some(given_up("given up for another job"))))
+                Ok(Transaction::new(self.new_transaction(), Some(given_up("given up for another job"))))
             }
             _ => {
                 let host = if pending.ours { "this computer".to_owned() } else { pending.host_label.clone() };

@@ -24,6 +24,7 @@ pub use event::{Answer, Event, NoAnswer, Operator, PhoneSeen, PoolSeen, Stage, S
 pub use job::{Jitter, Job, LabPhone, Stop};
 pub use outcome::{Failure, Outcome, Plan, Publishing, Receipt, StoreTry, Verified};
 pub use resume::{Settled, bears_its_name, known_again, resume, settle};
+pub(crate) use story::full_text;
 pub use story::provision;
 pub use trust::{ServerJudgement, Standing};
 pub use trust_check::{ServerChecked, TrustChecked, check_trust};

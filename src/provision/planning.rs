@@ -65,7 +65,7 @@ impl<O: Operator> Story<'_, O> {
             });
         }
         let set_clock = self.clock(&met, survey.clock_offset_seconds)?;
-        let now = service_time(survey.clock_offset_seconds);
+        let now = self.service_time(survey.clock_offset_seconds);
         let server =
             self.until_stopped(ServerSeen::new(&survey.servers(), &survey.download, &met.state, now, phone)).await??;
         let held = met.state.identity.as_ref().map(|identity| identity.intermediates.as_slice());
@@ -97,7 +97,8 @@ impl<O: Operator> Story<'_, O> {
                 Some(refusal) => because.push(format!("its certificate is not one to leave there: {refusal}")),
             }
         }
-        let transaction = std::mem::replace(&mut met.transaction, Transaction::new(None));
+        let nothing = Transaction::new(met.transaction.id, None);
+        let transaction = std::mem::replace(&mut met.transaction, nothing);
         let transaction = self.vetted(transaction, &remedy, now);
         let mut secret_goes_to = None;
         if whole.is_none() {
@@ -162,7 +163,7 @@ impl<O: Operator> Story<'_, O> {
         };
         if !known.staged.iter().all(|fingerprint| wanted(*fingerprint)) {
             // Nothing staged can be taken back, and a commit would take it all.
-            return transaction.begun_anew("it holds server trust that is no longer wanted");
+            return transaction.begun_anew(self.new_transaction(), "it holds server trust that is no longer wanted");
         }
         let Some(published) = &known.published else { return transaction };
         let request = known.signing_request.as_deref().and_then(|der| SigningRequest::from_der(der).ok());
@@ -173,7 +174,7 @@ impl<O: Operator> Story<'_, O> {
                 transaction.published = Some((leaf, published.server.clone()));
                 transaction
             }
-            None => transaction.begun_anew("what was published for it is not accepted"),
+            None => transaction.begun_anew(self.new_transaction(), "what was published for it is not accepted"),
         }
     }
 
@@ -187,7 +188,7 @@ impl<O: Operator> Story<'_, O> {
     /// Whether the phone's clock has to be set, and how far ahead of this computer's.
     pub(super) fn clock(&self, met: &Met, offset: Option<i64>) -> Result<Option<time::Duration>, ProvisionError> {
         let wrong = match met.state.clock {
-            Some(clock) => is_wrong(clock, met.looked_at.elapsed(), service_time(offset)),
+            Some(clock) => is_wrong(clock, self.job.world.since(met.looked_at), self.service_time(offset)),
             None => true,
         };
         if !wrong {
@@ -324,6 +325,12 @@ impl<O: Operator> Story<'_, O> {
         }
     }
 
+    /// The service's time, or this computer's where it says none.
+    pub(super) fn service_time(&self, offset_seconds: Option<i64>) -> OffsetDateTime {
+        let now = self.job.world.now();
+        now.checked_add(time::Duration::seconds(offset_seconds.unwrap_or(0))).unwrap_or(now)
+    }
+
     pub(super) fn settings(&self) -> Settings {
         Settings {
             sip_uri: self.job.user.uri(),
@@ -356,12 +363,6 @@ fn no_phone_key(leaf: &Certificate) -> Refusal {
 fn is_wrong(shown: OffsetDateTime, ago: std::time::Duration, now: OffsetDateTime) -> bool {
     let shows = i64::try_from(ago.as_secs()).ok().and_then(|ago| shown.checked_add(time::Duration::seconds(ago)));
     (shows.unwrap_or(shown) - now).whole_seconds().abs() > PHONE_CLOCK_SECONDS
-}
-
-/// The service's time, or this computer's where it says none.
-pub(super) fn service_time(offset_seconds: Option<i64>) -> OffsetDateTime {
-    let now = OffsetDateTime::now_utc();
-    now.checked_add(time::Duration::seconds(offset_seconds.unwrap_or(0))).unwrap_or(now)
 }
 
 pub(super) fn kinds(kinds: &[KeyKind]) -> String {

@@ -2,7 +2,7 @@
 
 use super::event::{Event, Stage};
 use super::outcome::StoreTry;
-use super::planning::{date, service_time};
+use super::planning::date;
 use super::story::{Ready, Story, full_text};
 use super::{Operator, ProvisionError};
 use crate::credential::Certificate;
@@ -11,8 +11,6 @@ use crate::phone::{Driver, TransactionId};
 use crate::service::ocauth::{Diagnosis, Meaning};
 use crate::service::{Enrolment, Publication, Published, ServiceError, SignIn, Ticket};
 use std::time::Duration;
-use time::OffsetDateTime;
-use uuid::Uuid;
 
 /// A phone may end a session in which nothing comes, after ten minutes or more (docs/tether-protocol.md).
 const SESSION_LASTS: Duration = Duration::from_secs(300);
@@ -70,7 +68,7 @@ impl<O: Operator> Story<'_, O> {
             })
             .await?;
         self.orphan_lost_answers(transaction).await?;
-        let now = service_time(service.clock_offset_seconds());
+        let now = self.service_time(service.clock_offset_seconds());
         // A certificate of 180 days is some minutes old when it arrives.
         let days = ((leaf.not_after() - now).whole_hours() + 12) / 24;
         let by = published.server.as_deref().map(|server| format!(" by {server}")).unwrap_or_default();
@@ -116,7 +114,7 @@ impl<O: Operator> Story<'_, O> {
             if let Some(diagnosis) = store_unavailable(&error) {
                 let number = diagnosis.number.map(|number| format!("{number} ")).unwrap_or_default();
                 let said = format!("{number}{}", diagnosis.reason);
-                let (server, at) = (diagnosis.server.clone(), OffsetDateTime::now_utc());
+                let (server, at) = (diagnosis.server.clone(), self.job.world.now());
                 self.publishing.store_unavailable.push(StoreTry { server, at, said });
                 if again.attempt >= self.publishing.of {
                     return Err(self.lasting());
@@ -173,7 +171,7 @@ impl<O: Operator> Story<'_, O> {
             tokio::select! {
                 biased;
                 () = self.stop.asked() => return Err(ProvisionError::Stopped),
-                () = tokio::time::sleep(nap) => {}
+                () = self.job.world.sleep(nap) => {}
             }
             if left.is_zero() {
                 break;
@@ -229,7 +227,7 @@ impl<O: Operator> Story<'_, O> {
             user: self.job.user.clone(),
             device: ready.planned.met.identity.device,
             signing_request: ready.request.der().to_vec(),
-            request_id: Uuid::new_v4(),
+            request_id: uuid::Builder::from_random_bytes(self.job.world.random("publication")).into_uuid(),
         })
     }
 }

@@ -9,7 +9,6 @@ use crate::credential::KeyKind;
 use crate::ledger;
 use crate::phone::{Consent, Driver, Endorsing};
 use crate::service::{Enrolment, SignIn, SignInWay};
-use std::time::Instant;
 use time::OffsetDateTime;
 
 impl<O: Operator> Story<'_, O> {
@@ -67,7 +66,7 @@ impl<O: Operator> Story<'_, O> {
         self.began(Stage::SignIn, waiting);
         let endorsed = self.until_stopped(phone.endorse(&endorsing)).await??;
         if let Some(after) = endorsed.clock {
-            planned.met.looked_at = Instant::now();
+            planned.met.looked_at = self.job.world.moment();
             let before = planned.met.state.clock.replace(after).unwrap_or(OffsetDateTime::UNIX_EPOCH);
             self.record.write(ledger::Event::ClockSet { before, after }).await?;
         }

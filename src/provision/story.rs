@@ -250,7 +250,7 @@ impl<'a, O: Operator> Story<'a, O> {
 }
 
 /// An error with all that is under it, in a line.
-pub(super) fn full_text(error: &dyn std::error::Error) -> String {
+pub(crate) fn full_text(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut below = error.source();
     while let Some(error) = below {

@@ -15,7 +15,7 @@ use uuid::Uuid;
 /// One enrolment of one user at one service. Holds its own connection, which no other user's enrolment ever uses.
 pub trait Enrolment: Send {
     /// The kinds of key whose signing requests this service takes, the preferred one first.
-    fn key_kinds(&self) -> &'static [KeyKind];
+    fn key_kinds(&self) -> &[KeyKind];
 
     /// Looks at the service without any credential: its addresses, its server chain as a phone would meet it, its clock,
     /// the ways to sign in that it offers.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::capture::{Flight, Tap, Tapped};
 use super::descriptor::{self, BadDescriptor, Configuration, DeviceDescriptor};
 use super::error::{Doing, Missing, UsbError, Where};
 #[cfg(feature = "libusb")]
@@ -30,6 +31,7 @@ pub struct Link {
     language: Option<u16>,
     counters: Counters,
     backend: Backend,
+    tap: Option<Tapped>,
 }
 
 pub(super) enum Backend {
@@ -63,7 +65,15 @@ impl Link {
             return Err(UsbError::Missing { at: Where::Port(slot), missing: Missing::Interface(interface) });
         };
         let endpoints = claimed.endpoints.clone();
-        Ok(Self { slot, interface, descriptor, configuration, endpoints, language: None, counters, backend })
+        Ok(Self { slot, interface, descriptor, configuration, endpoints, language: None, counters, backend, tap: None })
+    }
+
+    /// From here on every transfer is noted.
+    pub(super) fn tapped(mut self, tap: Option<&Tap>, device: u32) -> Self {
+        let bus = self.slot.system_bus().and_then(|bus| bus.parse().ok()).unwrap_or_default();
+        let device = u8::try_from(device & 0xff).unwrap_or_default();
+        self.tap = tap.map(|tap| Tapped { tap: tap.clone(), bus, device });
+        self
     }
 
     /// The port that the device is on.
@@ -106,12 +116,15 @@ impl Link {
         self.counters.control += 1;
         let during = Doing::Control { request: request.request };
         let at = Where::Port(self.slot.clone());
-        let data = match &mut self.backend {
-            Backend::System(device) => device.control_in(request, at, during, deadline).await?,
+        let flight = self.tap.as_ref().map(|tap| tap.control(request.setup(), &[]));
+        let answer = match &mut self.backend {
+            Backend::System(device) => device.control_in(request, at, during, deadline).await,
             #[cfg(feature = "libusb")]
-            Backend::Libusb(device) => device.control_in(request, at, during, deadline).await?,
-            Backend::UsbIp(device) => device.control_in(request, during, deadline).await?,
+            Backend::Libusb(device) => device.control_in(request, at, during, deadline).await,
+            Backend::UsbIp(device) => device.control_in(request, during, deadline).await,
         };
+        self.ended(flight, answer.as_deref());
+        let data = answer?;
         self.counters.bytes_in += data.len() as u64;
         Ok(data)
     }
@@ -121,12 +134,16 @@ impl Link {
         self.counters.control += 1;
         let during = Doing::Control { request: request.request };
         let at = Where::Port(self.slot.clone());
-        match &mut self.backend {
-            Backend::System(device) => device.control_out(request, at, during, deadline).await?,
+        let setup = request.setup();
+        let flight = self.tap.as_ref().zip(setup).map(|(tap, setup)| tap.control(setup, request.data));
+        let sent = match &mut self.backend {
+            Backend::System(device) => device.control_out(request, at, during, deadline).await,
             #[cfg(feature = "libusb")]
-            Backend::Libusb(device) => device.control_out(request, at, during, deadline).await?,
-            Backend::UsbIp(device) => device.control_out(request, &at, during, deadline).await?,
-        }
+            Backend::Libusb(device) => device.control_out(request, at, during, deadline).await,
+            Backend::UsbIp(device) => device.control_out(request, &at, during, deadline).await,
+        };
+        self.ended(flight, sent.as_ref().map(|()| &[][..]));
+        sent?;
         self.counters.bytes_out += request.data.len() as u64;
         Ok(())
     }
@@ -166,16 +183,17 @@ impl Link {
         let endpoint = self.endpoint(endpoint, EndpointKind::Bulk, false)?;
         self.counters.bulk += pieces(data, piece).len() as u64;
         let during = Doing::Transfer { endpoint: endpoint.address };
-        match &mut self.backend {
-            Backend::System(device) => {
-                device.write(endpoint, data, piece, Where::Port(self.slot.clone()), during, deadline).await?;
-            }
+        let at = Where::Port(self.slot.clone());
+        // A stream is noted as the one transfer that it is for the device.
+        let flight = self.tap.as_ref().map(|tap| tap.transfer(endpoint, data, data.len()));
+        let sent = match &mut self.backend {
+            Backend::System(device) => device.write(endpoint, data, piece, at, during, deadline).await,
             #[cfg(feature = "libusb")]
-            Backend::Libusb(device) => {
-                device.write(endpoint, data, Where::Port(self.slot.clone()), during, deadline).await?;
-            }
-            Backend::UsbIp(device) => device.write(endpoint, data, piece, during, deadline).await?,
-        }
+            Backend::Libusb(device) => device.write(endpoint, data, at, during, deadline).await,
+            Backend::UsbIp(device) => device.write(endpoint, data, piece, during, deadline).await,
+        };
+        self.ended(flight, sent.as_ref().map(|()| &[][..]));
+        sent?;
         self.counters.bytes_out += data.len() as u64;
         Ok(())
     }
@@ -201,12 +219,15 @@ impl Link {
             EndpointKind::Interrupt => self.counters.interrupt += transfers,
             EndpointKind::Bulk | EndpointKind::Control | EndpointKind::Isochronous => self.counters.bulk += transfers,
         }
-        let data = match &mut self.backend {
-            Backend::System(device) => device.read(endpoint, (room, piece), at.clone(), during, deadline).await?,
+        let flight = self.tap.as_ref().map(|tap| tap.transfer(endpoint, &[], room));
+        let read = match &mut self.backend {
+            Backend::System(device) => device.read(endpoint, (room, piece), at.clone(), during, deadline).await,
             #[cfg(feature = "libusb")]
-            Backend::Libusb(device) => device.read(endpoint, room, at.clone(), during, deadline).await?,
-            Backend::UsbIp(device) => device.read(endpoint, (room, piece), during, deadline).await?,
+            Backend::Libusb(device) => device.read(endpoint, room, at.clone(), during, deadline).await,
+            Backend::UsbIp(device) => device.read(endpoint, (room, piece), during, deadline).await,
         };
+        self.ended(flight, read.as_deref());
+        let data = read?;
         if data.len() > max {
             return Err(UsbError::Damaged { at, during, source: None });
         }
@@ -282,6 +303,12 @@ impl Link {
         let value = u16::from_be_bytes([kind, number]);
         let (kind, recipient) = (ControlKind::Standard, Recipient::Device);
         self.control_in(ControlIn { kind, recipient, request: 6, value, index, length }, DESCRIPTOR).await
+    }
+
+    fn ended(&self, flight: Option<Flight>, end: Result<&[u8], &UsbError>) {
+        if let (Some(tap), Some(flight)) = (&self.tap, flight) {
+            tap.ended(flight, end);
+        }
     }
 
     fn malformed(&self, source: BadDescriptor) -> UsbError {

@@ -11,17 +11,20 @@ pub mod access;
 mod attached;
 mod backend;
 mod came;
-mod compare;
+pub mod capture;
 mod class;
+mod compare;
 mod descriptor;
 mod error;
 #[cfg(feature = "libusb")]
 mod libusb;
 mod link;
+mod look;
 mod selector;
 mod slot;
 mod system;
 mod transfer;
+pub mod tree;
 pub mod usbip;
 mod watch;
 
@@ -29,11 +32,12 @@ use std::time::Duration;
 
 pub use self::attached::{Attached, Strings};
 pub use self::backend::{ParseUsbLibraryError, UsbLibrary};
-pub use self::compare::{Seen, SeenBy, compare};
 pub use self::class::what;
+pub use self::compare::{Seen, SeenBy, compare};
 pub use self::descriptor::{BadDescriptor, Configuration, DeviceDescriptor, Interface, InterfaceKind};
 pub use self::error::{Doing, Missing, UsbError, Where};
 pub use self::link::Link;
+pub use self::look::{Dossier, MicrosoftOsString, NotRead};
 pub use self::selector::{MacAddress, ParseMacAddressError, ParseSelectorError, Selector, choose};
 pub use self::slot::{BusId, ParseSlotError, Slot, USBIP_PORT, UsbIpHost};
 pub use self::transfer::{ControlIn, ControlKind, ControlOut, Counters, Endpoint, EndpointKind, Recipient};
@@ -47,6 +51,7 @@ const LIST_AGAIN: Duration = Duration::from_secs(1);
 pub struct Usb {
     backend: Backend,
     list_again: Duration,
+    tap: Option<capture::Tap>,
 }
 
 #[derive(Debug, Clone)]
@@ -60,7 +65,7 @@ enum Backend {
 impl Usb {
     /// The USB of this computer.
     pub fn system() -> Self {
-        Self { backend: Backend::System, list_again: LIST_AGAIN }
+        Self { backend: Backend::System, list_again: LIST_AGAIN, tap: None }
     }
 
     /// The USB of this computer, by the library that is meant.
@@ -72,7 +77,7 @@ impl Usb {
         match library {
             UsbLibrary::System => Ok(Self::system()),
             #[cfg(feature = "libusb")]
-            UsbLibrary::Libusb => Ok(Self { backend: Backend::Libusb, list_again: LIST_AGAIN }),
+            UsbLibrary::Libusb => Ok(Self { backend: Backend::Libusb, list_again: LIST_AGAIN, tap: None }),
             #[cfg(not(feature = "libusb"))]
             UsbLibrary::Libusb => Err(UsbError::NotBuilt { library }),
         }
@@ -80,12 +85,17 @@ impl Usb {
 
     /// The devices that `host` exports over USB/IP.
     pub fn usbip(host: UsbIpHost) -> Self {
-        Self { backend: Backend::UsbIp(host), list_again: LIST_AGAIN }
+        Self { backend: Backend::UsbIp(host), list_again: LIST_AGAIN, tap: None }
     }
 
     /// The same, with a watch that lists again this often instead of every second.
     pub fn listing_again_every(self, list_again: Duration) -> Self {
         Self { list_again, ..self }
+    }
+
+    /// The same, with every transfer of the links that it opens noted.
+    pub fn tapped_by(self, tap: capture::Tap) -> Self {
+        Self { tap: Some(tap), ..self }
     }
 
     /// What is plugged in now, whatever it is.
@@ -130,7 +140,7 @@ impl Usb {
     /// transfers that opening takes.
     pub async fn open(&self, attached: &Attached, interface: u8) -> Result<Link, UsbError> {
         let slot = attached.slot.clone();
-        match &self.backend {
+        let link = match &self.backend {
             Backend::System => {
                 let (device, descriptor, configuration) = system::open(attached, interface).await?;
                 let backend = link::Backend::System(device);
@@ -149,7 +159,8 @@ impl Usb {
                 let backend = link::Backend::UsbIp(Box::new(device));
                 Link::new(slot, interface, descriptor, configuration, counters, backend)
             }
-        }
+        };
+        link.map(|link| link.tapped(self.tap.as_ref(), attached.address))
     }
 
     /// Opens a listed device and claims its first interface of this class, subclass and protocol.
@@ -177,7 +188,8 @@ impl Usb {
                     configuration.interfaces.iter().map(|interface| interface.kind).collect();
                 let (interface, counters) = (number(kinds.iter())?, device.counters);
                 let backend = link::Backend::UsbIp(Box::new(device));
-                Link::new(slot.clone(), interface, descriptor, configuration, counters, backend)
+                let link = Link::new(slot.clone(), interface, descriptor, configuration, counters, backend)?;
+                Ok(link.tapped(self.tap.as_ref(), attached.address))
             }
         }
     }

@@ -97,8 +97,12 @@ impl Slot {
         }
     }
 
+    /// Whether the port is one of a USB/IP server.
+    pub fn is_usbip(&self) -> bool {
+        matches!(self.0, Place::UsbIp { .. })
+    }
+
     /// The bus of this computer, by its number as it is written.
-    #[cfg(target_os = "linux")]
     pub(super) fn system_bus(&self) -> Option<&str> {
         match &self.0 {
             Place::System { bus, .. } => Some(bus),

@@ -138,6 +138,62 @@ pub(super) async fn open(
     }
 }
 
+/// Opens the device that is on the port of `sought` without claiming anything of it; with its speed, where it is known.
+pub(super) async fn open_to_look(sought: &Attached) -> Result<(nusb::Device, Option<String>), UsbError> {
+    let at = || Where::Port(sought.slot.clone());
+    let during = Doing::Opening;
+    let listed = devices(during).await?;
+    let info = listed.iter().find(|info| slot(info) == sought.slot);
+    let info = info.ok_or_else(|| UsbError::NotFound { sought: at().to_string() })?;
+    match timeout(OPENING, info.open()).await {
+        Ok(opened) => Ok((opened.map_err(|error| failure(error, at(), during))?, info.speed().map(speed))),
+        Err(_) => Err(UsbError::TimedOut { at: at(), during, after: OPENING }),
+    }
+}
+
+fn speed(speed: nusb::Speed) -> String {
+    let megabits = match speed {
+        nusb::Speed::Low => "1.5",
+        nusb::Speed::Full => "12",
+        nusb::Speed::High => "480",
+        nusb::Speed::Super => "5000",
+        nusb::Speed::SuperPlus => "10000",
+        _ => return "a speed that is not known".to_owned(),
+    };
+    format!("{megabits} Mbit/s")
+}
+
+/// Asks a device of which nothing is claimed. Windows lets only standard descriptors be asked for that way.
+pub(super) async fn ask(
+    device: &nusb::Device,
+    request: ControlIn,
+    at: Where,
+    deadline: Duration,
+) -> Result<Vec<u8>, UsbError> {
+    let during = Doing::Control { request: request.request };
+    #[cfg(not(target_os = "windows"))]
+    {
+        let ControlIn { kind, recipient, request, value, index, length } = request;
+        let (control_type, recipient) = (control_type(kind), recipient_of(recipient));
+        let request = transfer::ControlIn { control_type, recipient, request, value, index, length };
+        let answer = device.control_in(request, deadline).await;
+        answer.map_err(|error| transfer_failure(error, at, during, deadline))
+    }
+    #[cfg(target_os = "windows")]
+    {
+        let [kind, number] = request.value.to_be_bytes();
+        if request.kind != ControlKind::Standard || request.request != 6 {
+            let source = io::Error::other("Windows asks a device only through an interface that is claimed");
+            return Err(UsbError::System { at, during, source });
+        }
+        match device.get_descriptor(kind, number, request.index, deadline).await {
+            Ok(answer) => Ok(answer),
+            Err(nusb::GetDescriptorError::Transfer(error)) => Err(transfer_failure(error, at, during, deadline)),
+            Err(error) => Err(UsbError::System { at, during, source: io::Error::other(error) }),
+        }
+    }
+}
+
 impl Device {
     pub(super) async fn control_in(
         &mut self,

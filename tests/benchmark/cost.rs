@@ -128,6 +128,7 @@ impl Station {
             publish_wait: std::time::Duration::ZERO,
             jitter: tethercert::provision::Jitter::seeded(1),
             terms: None,
+            world: tethercert::world::World::system(),
         };
         let found = self.finder.pick(None).await.expect("the lab has one phone");
         let mut phone = self.finder.open(&found).await.expect("it opens");

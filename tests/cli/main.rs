@@ -8,6 +8,7 @@ mod roster;
 mod setup;
 mod tool;
 mod trust;
+mod usb;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -116,7 +117,7 @@ fn contains(bytes: &[u8], secret: &str) -> bool {
 #[test]
 fn every_help_page_is_as_it_was_read_over() {
     let tool = Tool::new();
-    let pages: [&[&str]; 19] = [
+    let pages: [&[&str]; 21] = [
         &["--help"],
         &["list", "--help"],
         &["info", "--help"],
@@ -136,6 +137,8 @@ fn every_help_page_is_as_it_was_read_over() {
         &["ledger", "show", "--help"],
         &["ledger", "verify", "--help"],
         &["lab", "--help"],
+        &["record", "--help"],
+        &["replay", "--help"],
     ];
     for page in pages {
         let ran = tool.run(page);

@@ -18,6 +18,7 @@ use tethercert::service::SignInWay;
 use tethercert::service::ocauth::{OcAuth, Pool, Profile, RefusedCredentials, Settings};
 use tethercert::tls::{Resolve, Trust};
 use tethercert::usb::Usb;
+use tethercert::world::World;
 
 /// The name by which the pool is known here.
 pub const HOST: &str = "web.contoso.example";
@@ -91,6 +92,7 @@ impl Bench {
             publish_wait: Duration::ZERO,
             jitter: Jitter::seeded(1),
             terms: None,
+            world: World::system(),
         }
     }
 

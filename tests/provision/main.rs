@@ -7,6 +7,7 @@ mod http_cuts;
 mod identity;
 mod promises;
 mod renewing;
+mod replaying;
 mod resuming;
 mod store;
 mod trust;

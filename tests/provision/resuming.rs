@@ -11,6 +11,7 @@ use tethercert::phone::tether::HostKey;
 use tethercert::phone::{Parting, PhoneError, Remedyable};
 use tethercert::provision::{Answer, Event, Job, Outcome, Proof, ProvisionError, Stage, Stop, check_up, provision};
 use tethercert::service::ocauth::Pool;
+use tethercert::world::World;
 
 fn trust_is_staged(event: &Event) -> bool {
     matches!(event, Event::StepDone(done) if done.step == Stage::Trust)
@@ -226,7 +227,7 @@ async fn a_check_up_finds_another_users_certificate_and_does_without_a_pool_that
     let bench = all_but_the_certificate(stored).await;
     bench.lab.web().faults().hang_up = Some((Kind::CertProvMetadata, 9));
     let mut phone = bench.open().await.unwrap();
-    let checkup = check_up(phone.driver(), Some(&mut bench.pool.enrolment())).await.unwrap();
+    let checkup = check_up(phone.driver(), Some(&mut bench.pool.enrolment()), &World::system()).await.unwrap();
     assert!(checkup.refusal.is_some());
     assert!(matches!(checkup.certificate, Some((_, Proof::Given))));
     assert!(matches!(checkup.server, Some(Err(_))));

@@ -9,14 +9,15 @@ mod desk;
 mod frames;
 mod gadget;
 mod guest;
-mod libraries;
 mod identity;
+mod libraries;
 mod machine;
 mod matrix;
 mod own_usb;
 mod permissions;
 mod power_cut;
 mod promises;
+mod recording;
 mod roster;
 #[path = "../cli/tool.rs"]
 mod tool;

@@ -6,7 +6,6 @@ use crate::credential::{Certificate, Fingerprint};
 use crate::phone::{Consent, Endorsed, Endorsing, PhoneError, Step};
 use crate::service::{Endorsement, EndorsementAlgorithm, EndorsementTerms};
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256};
-use time::OffsetDateTime;
 
 impl Tether {
     pub(super) async fn have_endorsed(&mut self, endorsing: &Endorsing) -> Result<Endorsed, PhoneError> {
@@ -16,7 +15,7 @@ impl Tether {
             Consent::NotWanted => Some(Operation::Consent { code: None }),
             wanted => self.consent(wanted)?,
         };
-        let clock = endorsing.set_clock.and_then(|ahead| OffsetDateTime::now_utc().checked_add(ahead));
+        let clock = endorsing.set_clock.and_then(|ahead| self.world.now().checked_add(ahead));
         let fingerprint = (*endorsing.certificate.as_bytes()).into();
         let mut operations: Vec<_> = consent.into_iter().map(|consent| (Step::Consent, consent)).collect();
         operations.extend(clock.map(|time| (Step::Clock, Operation::SetClock { time: time.unix_timestamp() })));

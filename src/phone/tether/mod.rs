@@ -2,6 +2,7 @@
 //! [`session`] and [`binding`] the cryptography, `exchange` one message and its answer, this file the [`Driver`].
 
 pub mod binding;
+mod channel;
 mod endorsing;
 #[cfg(test)]
 mod examples;
@@ -21,17 +22,18 @@ use super::{
     Preparation, Prepared, ProvedKeys, ServerTrust, ShortCode, Step, Traffic, TransactionId,
 };
 use crate::credential::{Certificate, Expected, Fingerprint, KeyKind, SigningRequest};
+use crate::tape::Tape;
 use crate::usb::Link;
+use crate::world::World;
 use binding::Side;
+use channel::Channel;
 use exchange::{Exchange, shown};
-use frames::FrameKind;
 use messages::{
     AnchorPage, BAD, Checked, DerMap, GOOD, KeyMade, LogPage, Operation, Outcome, PossessionMap, Revealed, SettingsMap,
     State,
 };
 use minicbor::bytes::ByteVec;
 use secrecy::ExposeSecret;
-use session::{Hello, Session};
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -54,9 +56,9 @@ pub struct Host {
 
 /// A phone that speaks the protocol.
 pub struct Tether {
-    exchange: Exchange,
+    channel: Channel,
     host: Host,
-    session: Option<Session>,
+    world: World,
     /// What the phone committed to, for the short code.
     commitment: [u8; 32],
     vouched: bool,
@@ -68,7 +70,16 @@ impl Tether {
     /// Takes an open interface.
     pub async fn new(link: Link, host: Host) -> Result<Self, PhoneError> {
         let exchange = Exchange::start(link).await?;
-        Ok(Self { exchange, host, session: None, commitment: [0; 32], vouched: false, meant: Meant::default() })
+        Ok(Self::with(Channel::cable(exchange), host, World::system()))
+    }
+
+    /// The phone of a tape that plays: it answers what it answered then.
+    pub fn replayed(tape: &Tape, host: Host) -> Self {
+        Self::with(Channel::tape(tape.clone()), host, World::of(tape))
+    }
+
+    fn with(channel: Channel, host: Host, world: World) -> Self {
+        Self { channel, host, world, commitment: [0; 32], vouched: false, meant: Meant::default() }
     }
 
     /// Says which phone is meant: another one that answers is an error.
@@ -76,29 +87,29 @@ impl Tether {
         self.meant = meant;
     }
 
+    /// Which phone is meant.
+    pub fn meant(&self) -> &Meant {
+        &self.meant
+    }
+
+    /// From here on all that is said, and the time and the random bytes that go into it, is noted on the tape.
+    pub fn record_on(&mut self, tape: &Tape) {
+        self.channel.record_on(tape);
+        self.world = World::of(tape);
+    }
+
+    /// What this host is to the phone.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
     /// Sends a request and gives the answers of all its operations; the first refusal is the error.
     /// A cable or a session that fails is told of the last operation: it is what the others are for.
     async fn request(&mut self, operations: &[(Step, Operation)]) -> Result<Vec<Vec<u8>>, PhoneError> {
         let during = operations.last().map_or(Step::Look, |(step, _)| *step);
         let plain: Vec<Operation> = operations.iter().map(|(_, operation)| operation.clone()).collect();
-        let session = self.session.as_mut().ok_or_else(|| no_session(during))?;
-        let request = messages::encode_request(&plain);
-        let limit = self.exchange.max_body_bytes() - session::TAG_BYTES;
-        if request.len() > limit {
-            return Err(PhoneError::TooLong { during, bytes: request.len(), limit });
-        }
-        let body = session.seal(&request).map_err(failed(during))?;
-        let answer = self.exchange.exchange(FrameKind::Request, body, FrameKind::Answer, during).await;
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                self.session = None;
-                return Err(error);
-            }
-        };
-        let session = self.session.as_mut().ok_or_else(|| no_session(during))?;
-        let answer = session.unseal(&answer).inspect_err(|_| self.session = None).map_err(failed(during))?;
-        let outcomes = messages::decode_answer(&answer).map_err(malformed(during))?;
+        let answer = self.channel.request(&plain, during).await?;
+        let outcomes = channel::outcomes(&answer, during)?;
 
         let mut answers = Vec::new();
         for (outcome, (step, _)) in outcomes.into_iter().zip(operations) {
@@ -173,40 +184,14 @@ impl Tether {
 
 impl Driver for Tether {
     async fn identify(&mut self) -> Result<Identified, PhoneError> {
-        let during = Step::Identify;
-        self.session = None;
-        let (hello, body) = Hello::new(&self.host.key).map_err(failed(during))?;
-        let answer = self.exchange.exchange(FrameKind::Hello, body, FrameKind::HelloAnswer, during).await?;
-        let (opening, answer) = hello.answered(&answer).map_err(failed(during))?;
-        if answer.max_body_bytes < frames::MIN_BODY_LIMIT_BYTES {
-            let what = format!("a limit of {} bytes is below the least allowed", answer.max_body_bytes);
-            return Err(PhoneError::Protocol { during, what });
+        let nonce = self.world.random("nonce of the short code");
+        let channel::Opened { answer, handshake_hash, phone_key, .. } =
+            self.channel.open(&self.host.key, &self.host.label, nonce).await?;
+        let identity = self.met(&answer, &handshake_hash, &phone_key);
+        if identity.is_err() {
+            self.channel.forget();
         }
-        self.exchange.limit(answer.max_body_bytes);
-
-        let mut nonce = [0; 32];
-        aws_lc_rs::rand::fill(&mut nonce).expect("the system gives random bytes");
-        let (mut session, body) = opening.open(&self.host.label, nonce).map_err(failed(during))?;
-        let answer = self.exchange.exchange(FrameKind::Open, body, FrameKind::OpenAnswer, during).await?;
-        let answer = session.unseal(&answer).map_err(failed(during))?;
-        let answer: messages::OpenAnswer = read(&answer, during)?;
-        let identity = reading::identity(&answer.identity)?;
-        let (authenticity, factory) = proof::judge(
-            answer.proof.as_ref(),
-            session.handshake_hash(),
-            &identity,
-            &self.host,
-            OffsetDateTime::now_utc(),
-        );
-        let keys = ProvedKeys { session: Fingerprint::of(session.phone_key()), factory };
-        if let Some(what) = self.meant.differs(&identity, &keys) {
-            return Err(PhoneError::AnotherPhone { what });
-        }
-        self.meant.keys = Some(keys);
-        self.commitment = *answer.commitment;
-        self.vouched = authenticity.is_vouched();
-        self.session = Some(session);
-        Ok(Identified { identity, authenticity, keys })
+        identity
     }
 
     async fn look(&mut self, attention: Duration) -> Result<PhoneState, PhoneError> {
@@ -233,12 +218,12 @@ impl Driver for Tether {
     }
 
     async fn show_code(&mut self) -> Result<ShortCode, PhoneError> {
-        let session = self.session.as_ref().ok_or_else(|| no_session(Step::ShowCode))?;
-        let (hash, nonce) = (*session.handshake_hash(), *session.nonce());
+        let session = self.channel.handshake_hash().zip(self.channel.nonce());
+        let (hash, nonce) = session.ok_or_else(|| no_session(Step::ShowCode))?;
         let operation = Operation::ShowCode { nonce: nonce.into() };
         let revealed: Revealed = read(&self.one(Step::ShowCode, operation).await?, Step::ShowCode)?;
         if binding::commitment(Side::Phone, &revealed.nonce) != self.commitment {
-            self.session = None;
+            self.channel.forget();
             return Err(PhoneError::BrokenCommitment);
         }
         Ok(ShortCode::new(&hash, &nonce, &revealed.nonce))
@@ -291,7 +276,7 @@ impl Driver for Tether {
         trust: &ServerTrust,
         set_clock: Option<time::Duration>,
     ) -> Result<Option<OffsetDateTime>, PhoneError> {
-        let clock = set_clock.and_then(|ahead| OffsetDateTime::now_utc().checked_add(ahead));
+        let clock = set_clock.and_then(|ahead| self.world.now().checked_add(ahead));
         let set = clock.map(|time| (Step::Clock, Operation::SetClock { time: time.unix_timestamp() }));
         let anchors = trust.anchors.iter().map(|anchor| Self::staged(transaction, 2, anchor));
         let between = trust.intermediates.iter().map(|between| Self::staged(transaction, 1, between));
@@ -356,9 +341,8 @@ impl Driver for Tether {
 
     async fn prove(&mut self, leaf: &Certificate) -> Result<(Possession, PhoneState), PhoneError> {
         let during = Step::Prove;
-        let mut nonce = [0; 32];
-        aws_lc_rs::rand::fill(&mut nonce).expect("the system gives random bytes");
-        let hash = *self.session.as_ref().ok_or_else(|| no_session(during))?.handshake_hash();
+        let nonce: [u8; 32] = self.world.random("challenge");
+        let hash = self.channel.handshake_hash().ok_or_else(|| no_session(during))?;
         let operations = [
             (during, Operation::Prove { nonce: nonce.into() }),
             (during, Operation::State {}),
@@ -379,15 +363,12 @@ impl Driver for Tether {
 
     async fn leave(&mut self, parting: Parting) -> Result<(), PhoneError> {
         let last = match parting {
-            Parting::Leave => {
-                self.session = None;
-                return self.exchange.end().await;
-            }
+            Parting::Leave => return self.channel.end().await,
             Parting::SignIn => Operation::SignIn {},
             Parting::Restart => Operation::Restart {},
         };
         self.request(&[(Step::Leave, last), (Step::Leave, Operation::Leave {})]).await?;
-        self.session = None;
+        self.channel.forget();
         Ok(())
     }
 
@@ -397,20 +378,34 @@ impl Driver for Tether {
     }
 
     fn traffic(&self) -> Traffic {
-        let counters = self.exchange.link().counters();
-        Traffic {
-            exchanges: self.exchange.exchanges(),
-            transfers: counters.transfers(),
-            bytes_out: counters.bytes_out,
-            bytes_in: counters.bytes_in,
-        }
+        self.channel.traffic()
     }
 }
 
 impl Tether {
+    /// Who answered, and whether it is the phone that is meant.
+    fn met(
+        &mut self,
+        answer: &messages::OpenAnswer,
+        handshake_hash: &[u8; 32],
+        phone_key: &[u8],
+    ) -> Result<Identified, PhoneError> {
+        let identity = reading::identity(&answer.identity)?;
+        let now = self.world.now();
+        let (authenticity, factory) = proof::judge(answer.proof.as_ref(), handshake_hash, &identity, &self.host, now);
+        let keys = ProvedKeys { session: Fingerprint::of(phone_key), factory };
+        if let Some(what) = self.meant.differs(&identity, &keys) {
+            return Err(PhoneError::AnotherPhone { what });
+        }
+        self.meant.keys = Some(keys);
+        self.commitment = *answer.commitment;
+        self.vouched = authenticity.is_vouched();
+        Ok(Identified { identity, authenticity, keys })
+    }
+
     /// Sends operations in as few requests as the phone's limits allow, and gives all their answers.
     async fn request_in_pieces(&mut self, operations: Vec<(Step, Operation)>) -> Result<Vec<Vec<u8>>, PhoneError> {
-        let room = self.exchange.max_body_bytes() - session::TAG_BYTES;
+        let room = self.channel.max_plain_bytes();
         let (mut answers, mut piece, mut bytes) = (Vec::new(), Vec::new(), REQUEST_OVERHEAD);
         for operation in operations {
             let length = messages::encode(&operation.1).len();

@@ -75,7 +75,7 @@ pub struct Cost {
 }
 
 impl Enrolment for OcAuth {
-    fn key_kinds(&self) -> &'static [KeyKind] {
+    fn key_kinds(&self) -> &[KeyKind] {
         &[KeyKind::Rsa2048, KeyKind::Rsa3072]
     }
 

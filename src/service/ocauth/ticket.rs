@@ -25,6 +25,21 @@ pub struct WebTicket {
     key: Option<Zeroizing<Vec<u8>>>,
 }
 
+impl WebTicket {
+    /// What stands for a ticket where a recording is replayed: it gives no right to anything.
+    pub(crate) fn of_a_recording() -> Self {
+        let nothing = String::new;
+        Self {
+            assertion: Zeroizing::new(nothing()),
+            assertion_id: nothing(),
+            inherited: Vec::new(),
+            created: nothing(),
+            expires: nothing(),
+            key: None,
+        }
+    }
+}
+
 /// A ticket as it was read, with what else its answer says.
 pub(super) struct Issued {
     pub(super) ticket: WebTicket,

@@ -8,7 +8,7 @@ async fn an_interface_whose_number_is_not_its_place_in_the_list_is_opened() {
     third.interface = 3;
     let bench = Bench::new(third).await;
     let tether = bench.plugged(&bench.host).await;
-    assert_eq!(tether.exchange.link().interface(), 3);
+    assert_eq!(tether.channel.link().unwrap().interface(), 3);
     drop(tether);
     let (_, leaf, _) = bench.job(None).await;
     assert_eq!(bench.phone.installed(), Some(leaf.fingerprint()));

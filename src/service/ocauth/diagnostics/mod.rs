@@ -40,7 +40,7 @@ pub struct Diagnosis {
     pub correlation: Vec<Correlation>,
     /// The user it is about, for commands.
     pub user: Option<SipAddress>,
-    meaning: Meaning,
+    pub(crate) meaning: Meaning,
 }
 
 /// An id in the servers' logs.

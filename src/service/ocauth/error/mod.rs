@@ -233,6 +233,17 @@ pub enum ServiceError {
         source: BadMessage,
     },
 
+    /// Something of a recording, in the words that it had then.
+    #[error("{message}")]
+    Recorded {
+        /// What was said.
+        message: String,
+        /// What the technician did next.
+        next_step: String,
+        /// Who could put it right.
+        class: ErrorClass,
+    },
+
     // After the request to publish was written.
     /// The request was sent, and whether a certificate was published is not known.
     #[error("whether {host} published a certificate is not known")]
@@ -324,6 +335,7 @@ impl ServiceError {
             | Self::HandshakeMoved { .. }
             | Self::BadAnswer { .. }
             | Self::NothingThere { .. }
+            | Self::Recorded { .. }
             | Self::UnfitCertificate { .. } => None,
         }
     }

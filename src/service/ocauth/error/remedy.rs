@@ -82,6 +82,7 @@ impl ServiceError {
             },
             Self::OutcomeUnknown { .. } => "check the network; the job goes on with the same request and the same ids",
             Self::UnfitCertificate { .. } => "repeat the same command: a new key is made and published",
+            Self::Recorded { next_step, .. } => next_step.as_str(),
         };
         text.to_owned()
     }
@@ -124,6 +125,7 @@ impl ServiceError {
                 Meaning::Unknown => ErrorClass::Failed,
             },
             Self::OutcomeUnknown { .. } | Self::UnfitCertificate { .. } => ErrorClass::Unknown,
+            Self::Recorded { class, .. } => *class,
         }
     }
 }
