@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -31,7 +32,13 @@ const LONGEST: usize = 256 << 10;
 const WITHDRAWAL: Duration = Duration::from_secs(1);
 
 /// The link that had the device last may need a moment to give it back.
-const BUSY_PAUSES_MS: [u64; 7] = [1, 2, 4, 8, 16, 32, 64];
+const BUSY_PAUSES_MS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+
+/// How long a device may take to leave the list after its transfers have failed.
+const LEAVING: Duration = Duration::from_millis(300);
+
+/// How often that is looked for.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// How often a watch looks whether anybody still listens.
 const LISTENING: Duration = Duration::from_millis(200);
@@ -157,6 +164,9 @@ fn read_descriptor(
 /// An open device with its claimed interface, and a thread for each endpoint used so far.
 pub(super) struct Device {
     handle: Arc<DeviceHandle<Context>>,
+    place: (Slot, u8),
+    /// Set when the link is dropped. Whoever begins a transfer after that has the kernel claim the interface again.
+    closing: Arc<AtomicBool>,
     interface: u8,
     reading: BTreeMap<u8, Reader>,
     writing: BTreeMap<u8, Sender<Write>>,
@@ -225,11 +235,14 @@ fn open_now(sought: &Attached, interface: u8) -> Result<(Device, DeviceDescripto
     }
     handle.claim_interface(interface).map_err(failed)?;
     let (reading, writing) = (BTreeMap::new(), BTreeMap::new());
-    Ok((Device { handle: Arc::new(handle), interface, reading, writing }, descriptor, configuration))
+    let place = (sought.slot.clone(), device.address());
+    let (handle, closing) = (Arc::new(handle), Arc::default());
+    Ok((Device { handle, place, closing, interface, reading, writing }, descriptor, configuration))
 }
 
 impl Drop for Device {
     fn drop(&mut self) {
+        self.closing.store(true, Ordering::SeqCst);
         // On Linux this ends the transfers that a thread may still wait for; the kernel's driver gets the interface back.
         // Elsewhere libusb does it when the last of them has ended.
         if cfg!(target_os = "linux") {
@@ -255,7 +268,10 @@ impl Device {
             bytes.truncate(read);
             Ok::<_, rusb::Error>(bytes)
         });
-        answer.await.map_err(|error| failure(error, at, during, deadline))
+        match answer.await {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(failed(&self.place, error, at, during, deadline).await),
+        }
     }
 
     pub(super) async fn control_out(
@@ -278,7 +294,7 @@ impl Device {
         match written.await {
             Ok(written) if written == length => Ok(()),
             Ok(_) => Err(UsbError::Damaged { at, during, source: None }),
-            Err(error) => Err(failure(error, at, during, deadline)),
+            Err(error) => Err(failed(&self.place, error, at, during, deadline).await),
         }
     }
 
@@ -291,15 +307,17 @@ impl Device {
         during: Doing,
         deadline: Duration,
     ) -> Result<(), UsbError> {
-        let handle = &self.handle;
-        let jobs = self.writing.entry(endpoint.address).or_insert_with(|| writer(Arc::clone(handle), endpoint.address));
+        let (handle, closing) = (&self.handle, &self.closing);
+        let start = || writer(Arc::clone(handle), endpoint.address, Arc::clone(closing));
+        let jobs = self.writing.entry(endpoint.address).or_insert_with(start);
         for part in super::transfer::pieces(data, LONGEST) {
             let (done, outcome) = oneshot::channel();
             let until = end_of(deadline);
             let job = Write { data: part.to_vec(), until, done };
             jobs.send(job).map_err(|_| thread_gone(&at, during))?;
             let written = match timeout_at(until + WITHDRAWAL, outcome).await {
-                Ok(Ok(written)) => written.map_err(|error| failure(error, at.clone(), during, deadline))?,
+                Ok(Ok(Ok(written))) => written,
+                Ok(Ok(Err(error))) => return Err(failed(&self.place, error, at, during, deadline).await),
                 Ok(Err(_)) => return Err(thread_gone(&at, during)),
                 // A write that was given up before is still in the way.
                 Err(_) => return Err(UsbError::TimedOut { at, during, after: deadline }),
@@ -323,35 +341,37 @@ impl Device {
         during: Doing,
         deadline: Duration,
     ) -> Result<Vec<u8>, UsbError> {
-        let handle = &self.handle;
-        let reader =
-            self.reading.entry(endpoint.address).or_insert_with(|| Reader::start(Arc::clone(handle), endpoint));
+        let (handle, closing) = (&self.handle, &self.closing);
+        let start = || Reader::start(Arc::clone(handle), endpoint, Arc::clone(closing));
+        let reader = self.reading.entry(endpoint.address).or_insert_with(start);
         let mut until = end_of(deadline);
         let mut begun = None;
         loop {
             let arrival = reader.shared.changed.notified();
             tokio::pin!(arrival);
             arrival.as_mut().enable();
-            {
+            let error = {
                 let mut state = locked(&reader.shared.state);
                 if let Some(data) = state.came.take(asked) {
                     return Ok(data);
-                }
-                if let Some(error) = state.failed.take() {
-                    return Err(failure(error, at, during, deadline));
                 }
                 if begun.is_some_and(|begun| begun < state.came.begun()) {
                     until = end_of(deadline);
                 }
                 begun = Some(state.came.begun());
-                if Instant::now() >= until {
+                let error = state.failed.take();
+                if error.is_none() && Instant::now() >= until {
                     return Err(UsbError::TimedOut { at, during, after: deadline });
                 }
-                if !state.is_reading {
+                if error.is_none() && !state.is_reading {
                     state.is_reading = true;
                     let length = LONGEST.min(asked - state.came.begun());
                     reader.jobs.send(Read { length, until }).map_err(|_| thread_gone(&at, during))?;
                 }
+                error
+            };
+            if let Some(error) = error {
+                return Err(failed(&self.place, error, at, during, deadline).await);
             }
             // At the deadline the thread ends the read itself, and what has come by then counts.
             let _ = timeout_at(until + WITHDRAWAL, arrival).await;
@@ -368,7 +388,8 @@ impl Device {
         let (handle, address) = (Arc::clone(&self.handle), endpoint.address);
         let clearing = blocking(move || handle.clear_halt(address));
         match timeout_at(end_of(deadline), clearing).await {
-            Ok(cleared) => cleared.map_err(|error| failure(error, at, during, deadline))?,
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(failed(&self.place, error, at, during, deadline).await),
             Err(_) => return Err(UsbError::TimedOut { at, during, after: deadline }),
         }
         if let Some(reader) = self.reading.get(&endpoint.address) {
@@ -386,12 +407,12 @@ struct Write {
 }
 
 /// The thread of an OUT endpoint. It ends with the link.
-fn writer(handle: Arc<DeviceHandle<Context>>, endpoint: u8) -> Sender<Write> {
+fn writer(handle: Arc<DeviceHandle<Context>>, endpoint: u8, closing: Arc<AtomicBool>) -> Sender<Write> {
     let (jobs, queue) = channel::<Write>();
     std::thread::spawn(move || {
         for Write { data, until, done } in queue {
             // Nobody waits for it any more, and it has not begun.
-            if done.is_closed() {
+            if done.is_closed() || closing.load(Ordering::SeqCst) {
                 continue;
             }
             let _ = done.send(handle.write_bulk(endpoint, &data, patience(until - Instant::now())));
@@ -426,20 +447,29 @@ struct ReadingState {
 }
 
 impl Reader {
-    fn start(handle: Arc<DeviceHandle<Context>>, endpoint: Endpoint) -> Self {
+    fn start(handle: Arc<DeviceHandle<Context>>, endpoint: Endpoint, closing: Arc<AtomicBool>) -> Self {
         let (jobs, queue) = channel();
         let shared = Arc::<Reading>::default();
         let of_thread = Arc::clone(&shared);
-        std::thread::spawn(move || read_all(&handle, endpoint, &queue, &of_thread));
+        std::thread::spawn(move || read_all(&handle, endpoint, &queue, &of_thread, &closing));
         Self { jobs, shared }
     }
 }
 
 /// Reads what is asked for until the link is gone.
-fn read_all(handle: &DeviceHandle<Context>, endpoint: Endpoint, queue: &Receiver<Read>, shared: &Reading) {
+fn read_all(
+    handle: &DeviceHandle<Context>,
+    endpoint: Endpoint,
+    queue: &Receiver<Read>,
+    shared: &Reading,
+    closing: &AtomicBool,
+) {
     let packet = usize::from(endpoint.max_packet_size).max(1);
     for Read { length, until } in queue {
         let mut bytes = vec![0; length];
+        if closing.load(Ordering::SeqCst) {
+            return;
+        }
         let begun = Instant::now();
         let wait = patience(until - begun);
         let read = match endpoint.kind {
@@ -534,6 +564,31 @@ fn words(setup: [u8; 8]) -> (u16, u16) {
 
 fn thread_gone(at: &Where, during: Doing) -> UsbError {
     UsbError::System { at: at.clone(), during, source: io::Error::other("the thread of the endpoint has ended") }
+}
+
+/// The failure of a transfer: what a cable does that is pulled, libusb may call a fault of the bus.
+async fn failed(
+    (slot, address): &(Slot, u8),
+    error: rusb::Error,
+    at: Where,
+    during: Doing,
+    after: Duration,
+) -> UsbError {
+    if matches!(error, rusb::Error::Io | rusb::Error::Other | rusb::Error::NotFound) {
+        let until = Instant::now() + LEAVING;
+        while Instant::now() < until {
+            let (slot, address) = (slot.clone(), *address);
+            let is_there = blocking(move || {
+                let devices = devices(during).unwrap_or_default();
+                devices.iter().any(|(other, device)| *other == slot && device.address() == address)
+            });
+            if !is_there.await {
+                return UsbError::Unplugged { at, during };
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+    failure(error, at, during, after)
 }
 
 fn failure(error: rusb::Error, at: Where, during: Doing, after: Duration) -> UsbError {
