@@ -112,6 +112,11 @@ async fn serve(args: &PhoneArgs) -> Result<(), PhoneError> {
             _ = hangup.recv() => {}
         }
     };
+    // The first random numbers take seconds on a slow board, and a host waits five for an answer: not before they are there.
+    match tokio::spawn(async { aws_lc_rs::rand::fill(&mut [0u8; 32]) }).await {
+        Ok(Ok(())) => {}
+        _ => return Err(PhoneError::System(std::io::Error::other("no random numbers"))),
+    }
     let port = Port::open(&phone, args.udc.as_deref(), args.speed.map(Into::into))?;
     screen::line(&format!("on USB device port {}, id {:04x}:{:04x}", port.name(), args.usb_id.0, args.usb_id.1));
     port.serve(phone, stop, |event| screen::line(words(event))).await?;
