@@ -61,7 +61,7 @@ pub(crate) enum CliError {
     #[error("{} could not be read", path.display())]
     NotRead { path: std::path::PathBuf, source: io::Error },
     #[error("{} cannot be replayed", path.display())]
-    Replay { path: std::path::PathBuf, source: ReplayError },
+    Replay { path: std::path::PathBuf, source: Box<ReplayError> },
     #[error(transparent)]
     UsbCapture(#[from] CaptureError),
     /// The phone of a job that was to be resumed.

@@ -50,7 +50,7 @@ pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
                 differs(&name, &error, screen);
                 exit = Exit::Failed;
             }
-            Err(source) => return Err(CliError::Replay { path: path.clone(), source }),
+            Err(error) => return Err(CliError::Replay { path: path.clone(), source: Box::new(error) }),
         }
     }
     Ok(exit)

@@ -53,7 +53,7 @@ impl Recording {
         let mut said = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         // The second line is there once the bus is open.
-        while !line.contains("becomes a remark") {
+        while !on_one_line(&line).contains("becomes a remark") {
             assert_ne!(said.read_line(&mut line).unwrap(), 0, "it ended: {line}");
         }
         Self { child, said }
@@ -63,7 +63,7 @@ impl Recording {
     fn type_in(&mut self, remark: &str) {
         writeln!(self.child.stdin.as_mut().unwrap(), "{remark}").unwrap();
         let mut line = String::new();
-        while !line.contains(remark) {
+        while !on_one_line(&line).contains(remark) {
             assert_ne!(self.said.read_line(&mut line).unwrap(), 0, "it ended: {line}");
         }
     }
@@ -73,6 +73,11 @@ impl Recording {
         assert!(Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap().success());
         assert!(self.child.wait().unwrap().success());
     }
+}
+
+/// Without the breaks that the width of a terminal makes.
+fn on_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The packets of a capture with their remarks.
