@@ -75,11 +75,11 @@ pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
             (found.slot().clone(), found.attached.to_string())
         }
     };
-    record::run(&args, &slot, &what, screen).await
+    watching::run(&args, &slot, &what, screen).await
 }
 
 #[cfg(not(target_os = "linux"))]
-mod record {
+mod watching {
     use super::*;
     use tethercert::usb::Slot;
     use tethercert::usb::capture::CaptureError;
@@ -90,7 +90,7 @@ mod record {
 }
 
 #[cfg(target_os = "linux")]
-mod record {
+mod watching {
     use super::super::stop::Signals;
     use super::*;
     use std::io::BufRead;

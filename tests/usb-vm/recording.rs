@@ -116,8 +116,8 @@ fn the_traffic_of_one_phone_of_two_is_kept_while_both_are_provisioned() {
     let number = number_on_bus(&ours);
     assert!(packets.iter().all(|(packet, _)| packet.device() == number), "another device is in it");
     let bulk = |endpoint| packets.iter().filter(|(it, _)| (it.transfer(), it.endpoint()) == (BULK, endpoint)).count();
-    // Eight exchanges, each submitted and completed.
-    assert!(bulk(0x01) >= 16 && bulk(0x82) >= 16, "{} out, {} in", bulk(0x01), bulk(0x82));
+    // Seven exchanges at least, each submitted and completed.
+    assert!(bulk(0x01) >= 14 && bulk(0x82) >= 14, "{} out, {} in", bulk(0x01), bulk(0x82));
     assert_eq!(packets[0].1, ["now I provision it"]);
     assert!(packets.is_sorted_by_key(|(packet, _)| packet.time()));
     fs::copy(&file, Path::new(guest::JOB).join("recorded.pcapng")).unwrap();
