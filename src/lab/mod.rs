@@ -353,7 +353,7 @@ impl Lab {
 
     fn write_files(&self) -> io::Result<()> {
         std::fs::write(self.folder.path().join("root.pem"), self.web.trust_anchor_pem())?;
-        make_secret_folder(&self.secrets())?;
+        crate::folders::make_private(&self.secrets())?;
         for user in self.web.users() {
             write_secret(&self.secret_file(&user.sip, "password"), user.password.expose_secret())?;
             write_secret(&self.secret_file(&user.sip, "pin"), user.pin.expose_secret())?;
@@ -397,20 +397,12 @@ impl Lab {
     }
 }
 
-/// A folder that only this user may look into.
-fn make_secret_folder(folder: &Path) -> io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
-}
-
 /// A file that only this user may read.
 fn write_secret(path: &Path, secret: &str) -> io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
+    let options = &mut std::fs::OpenOptions::new();
+    let options = options.write(true).create_new(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let options = std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     io::Write::write_all(&mut options.open(path)?, secret.as_bytes())
 }
 

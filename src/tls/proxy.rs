@@ -62,12 +62,15 @@ impl Proxy {
     }
 
     /// The same choice for a client of reqwest that goes to `address`. `given` says that the operator named where it leads.
+    ///
+    /// Plain http gets no roots for TLS: a computer that has none can fetch by it all the same.
     pub(crate) fn applied(
         &self,
         client: reqwest::ClientBuilder,
         address: &Url,
         given: bool,
     ) -> Result<reqwest::ClientBuilder, reqwest::Error> {
+        let client = if address.scheme() == "http" { client.tls_certs_only([]) } else { client };
         let straight = given || address.host_str().is_some_and(is_this_computer);
         match self {
             Self::System if !straight => Ok(client),

@@ -195,7 +195,8 @@ fn open_now(sought: &Attached, interface: u8) -> Result<(Device, DeviceDescripto
     let device = devices(during)?.into_iter().find(|(slot, _)| *slot == sought.slot);
     let (_, device) = device.ok_or_else(|| UsbError::NotFound { sought: at().to_string() })?;
     let listed = device.device_descriptor().map_err(failed)?;
-    if (listed.vendor_id(), listed.product_id()) != (sought.vendor_id, sought.product_id) {
+    let found = (u32::from(device.address()), listed.vendor_id(), listed.product_id());
+    if found != (sought.address, sought.vendor_id, sought.product_id) {
         return Err(UsbError::Unplugged { at: at(), during });
     }
     let handle = device.open().map_err(failed)?;

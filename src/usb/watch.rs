@@ -140,8 +140,8 @@ impl Watch {
         }
         self.settling.retain(|slot, (device, _)| is_there(slot, device));
         for (slot, device) in now {
-            if self.known.contains_key(&slot) {
-                self.known.insert(slot, device);
+            if let Some(known) = self.known.get_mut(&slot) {
+                *known = device;
                 continue;
             }
             let since = self.settling.get(&slot).map_or(at, |(_, since)| *since);
