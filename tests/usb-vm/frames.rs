@@ -76,10 +76,17 @@ impl Hand {
         bytes.len()
     }
 
+    /// The next frame of this epoch: what a controller could not take back comes first, ended by an empty packet (2.3).
     async fn receive(&mut self) -> Frame {
         let input = self.link.endpoint_of(EndpointKind::Bulk, true).unwrap().address;
-        let bytes = self.link.bulk_in(input, 1 << 17, PATIENCE).await.unwrap();
-        Frame::decode(&bytes).unwrap()
+        loop {
+            let bytes = self.link.bulk_in(input, 1 << 17, PATIENCE).await.unwrap();
+            match Frame::decode(&bytes) {
+                Ok(frame) if frame.epoch == self.epoch => return frame,
+                Ok(frame) => assert_eq!(frame.epoch, self.epoch - 1),
+                Err(error) => assert!(bytes.is_empty(), "{error}: {bytes:02x?}"),
+            }
+        }
     }
 
     async fn session(&mut self) -> Session {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, block_in_place};
 use tokio::time::timeout;
-use usb_gadget::function::custom::{EndpointReceiver, EndpointSender};
+use usb_gadget::function::custom::{EndpointControl, EndpointReceiver, EndpointSender};
 
 /// How long a task may take to do what it is told. One that takes longer is held by the kernel, because the host has
 /// gone in this moment; it goes on when one is there again, and sees then what it was told meanwhile.
@@ -186,12 +186,14 @@ async fn send(mut endpoint: EndpointSender, mut commands: mpsc::UnboundedReceive
                 },
                 Some(Send::Flush(hardware, done)) => {
                     waiting.clear();
-                    block_in_place(|| {
+                    let emptied = block_in_place(|| {
                         let _ = endpoint.cancel();
-                        if hardware == Hardware::Holds {
-                            let _ = endpoint.control().and_then(|control| control.discard_fifo());
-                        }
+                        hardware == Hardware::Empty || is_emptied(endpoint.control())
                     });
+                    if !emptied {
+                        // What may still go is ended by it (docs/tether-protocol.md, 2.3).
+                        waiting.push_back(Bytes::new());
+                    }
                     let _ = done.send(());
                 }
                 None => {
@@ -202,6 +204,12 @@ async fn send(mut endpoint: EndpointSender, mut commands: mpsc::UnboundedReceive
             _ = endpoint.wait_ready(), if !waiting.is_empty() => {}
         }
     }
+}
+
+/// Empties an endpoint's FIFO. Many controllers have no way to do that, and flushing them says nothing: those do not know
+/// either how full it is.
+fn is_emptied(control: std::io::Result<EndpointControl<'_>>) -> bool {
+    control.is_ok_and(|control| control.discard_fifo().is_ok() && control.unclaimed_fifo().is_ok())
 }
 
 /// The transfers that make up a frame; the last packet is never a full one.

@@ -99,9 +99,15 @@ impl Attachment {
             State::Out | State::Failed(_) => None,
         };
         let vhci = self.vhci.clone();
+        let place = port.and_then(|port| vhci.place(port));
         drop(self);
+        let until = Instant::now() + LETTING_GO;
         if let Some(port) = port {
-            vhci.freed(port, Instant::now() + LETTING_GO).await;
+            vhci.freed(port, until).await;
+        }
+        // The port is free a moment before the kernel's hub has noticed that the device is gone.
+        if let Some(place) = place {
+            vhci.left(&place, until).await;
         }
     }
 }

@@ -223,6 +223,13 @@ impl Vhci {
         }
     }
 
+    /// Waits until the bus has no device at this place any more, or gives up.
+    pub(super) async fn left(&self, place: &str, until: Instant) {
+        while self.bus.join(place).exists() && Instant::now() < until {
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
     /// The ports of all controllers: `status`, `status.1` and so on.
     fn ports(&self) -> Result<Vec<PortLine>, AttachError> {
         let mut lines = Vec::new();
