@@ -248,6 +248,25 @@ impl Drop for Device {
         // Elsewhere libusb does it when the last of them has ended.
         if cfg!(target_os = "linux") {
             let _ = self.handle.release_interface(self.interface);
+            let (handle, interface) = (Arc::clone(&self.handle), self.interface);
+            if Arc::strong_count(&handle) > 2 {
+                std::thread::spawn(move || release_again(&handle, interface));
+            }
+        }
+    }
+}
+
+/// A thread that was about to begin its transfer when the interface was released has the kernel claim it again, unknown
+/// to libusb, until the transfer's deadline. Claimed by libusb too it can be released once more.
+fn release_again(handle: &Arc<DeviceHandle<Context>>, interface: u8) {
+    for pause in BUSY_PAUSES_MS.into_iter().map(Duration::from_millis) {
+        std::thread::sleep(pause);
+        // Nobody else has the handle any more: all transfers have ended.
+        if Arc::strong_count(handle) == 1 {
+            return;
+        }
+        if handle.claim_interface(interface).is_ok() {
+            let _ = handle.release_interface(interface);
         }
     }
 }

@@ -474,6 +474,8 @@ fn transfer_failure(error: TransferError, at: Where, during: Doing, after: Durat
         TransferError::Stall => UsbError::Stalled { at, during },
         TransferError::Disconnected => UsbError::Unplugged { at, during },
         TransferError::Fault => UsbError::Damaged { at, during, source: Some(source()) },
+        // Linux refuses so what is begun while a device is being taken off the bus (ESRCH, EHOSTUNREACH).
+        TransferError::Unknown(3 | 113) if cfg!(target_os = "linux") => UsbError::Unplugged { at, during },
         TransferError::InvalidArgument | TransferError::Unknown(_) => UsbError::System { at, during, source: source() },
     }
 }
@@ -509,6 +511,8 @@ mod tests {
         assert!(matches!(failure(TransferError::Stall), UsbError::Stalled { .. }));
         assert!(matches!(failure(TransferError::Fault), UsbError::Damaged { .. }));
         assert!(matches!(failure(TransferError::Unknown(5)), UsbError::System { .. }));
+        #[cfg(target_os = "linux")]
+        assert!(matches!(failure(TransferError::Unknown(113)), UsbError::Unplugged { .. }));
     }
 
     #[test]
