@@ -131,7 +131,7 @@ async fn every_way(board: &Board) {
     let mut session = hand.session().await;
 
     // From the host: full packets with a zero-length one behind them, one byte less and one more, in one transfer and in many.
-    for packets in [1, 2, 16, 31] {
+    for packets in [1, 31] {
         for bytes in [packets * packet - 1, packets * packet, packets * packet + 1] {
             for part in [usize::MAX, packet, 4 * packet] {
                 let (outcomes, sent, _) = hand.ask(&mut session, &of_length(bytes.max(400)), part).await;
@@ -163,11 +163,11 @@ async fn every_way(board: &Board) {
             full += 1;
         }
         hand.ask(&mut session, &[Operation::Abort { id }], usize::MAX).await;
-        if full == 3 {
+        if full == 2 {
             break;
         }
     }
-    assert_eq!(full, 3, "answers that fill their last packet");
+    assert_eq!(full, 2, "answers that fill their last packet");
 
     // Half a frame, and an answer that nobody has read, are forgotten by a reset.
     hand.bytes(&vec![0xff; 3 * packet]).await;
