@@ -20,7 +20,7 @@ use super::came::Came;
 use super::descriptor::{self, Configuration, DeviceDescriptor, InterfaceKind};
 use super::error::{Doing, Missing, UsbError, Where};
 use super::slot::Slot;
-use super::transfer::{ControlIn, ControlOut, Endpoint, EndpointKind, end_of};
+use super::transfer::{ControlIn, ControlOut, Endpoint, EndpointKind, LEAVING, LOOK_AGAIN, end_of};
 
 /// How long one request may take while a device is listed or opened.
 const STANDARD_REQUEST: Duration = Duration::from_secs(1);
@@ -33,12 +33,6 @@ const WITHDRAWAL: Duration = Duration::from_secs(1);
 
 /// The link that had the device last may need a moment to give it back.
 const BUSY_PAUSES_MS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
-
-/// How long a device may take to leave the list after its transfers have failed.
-const LEAVING: Duration = Duration::from_millis(300);
-
-/// How often that is looked for.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// How often a watch looks whether anybody still listens.
 const LISTENING: Duration = Duration::from_millis(200);

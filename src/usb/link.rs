@@ -118,7 +118,10 @@ impl Link {
         let at = Where::Port(self.slot.clone());
         let flight = self.tap.as_ref().map(|tap| tap.control(request.setup(), &[]));
         let answer = match &mut self.backend {
-            Backend::System(device) => device.control_in(request, at, during, deadline).await,
+            Backend::System(device) => {
+                let outcome = device.control_in(request, at, during, deadline).await;
+                device.settled(outcome).await
+            }
             #[cfg(feature = "libusb")]
             Backend::Libusb(device) => device.control_in(request, at, during, deadline).await,
             Backend::UsbIp(device) => device.control_in(request, during, deadline).await,
@@ -137,7 +140,10 @@ impl Link {
         let setup = request.setup();
         let flight = self.tap.as_ref().zip(setup).map(|(tap, setup)| tap.control(setup, request.data));
         let sent = match &mut self.backend {
-            Backend::System(device) => device.control_out(request, at, during, deadline).await,
+            Backend::System(device) => {
+                let outcome = device.control_out(request, at, during, deadline).await;
+                device.settled(outcome).await
+            }
             #[cfg(feature = "libusb")]
             Backend::Libusb(device) => device.control_out(request, at, during, deadline).await,
             Backend::UsbIp(device) => device.control_out(request, &at, during, deadline).await,
@@ -187,7 +193,10 @@ impl Link {
         // A stream is noted as the one transfer that it is for the device.
         let flight = self.tap.as_ref().map(|tap| tap.transfer(endpoint, data, data.len()));
         let sent = match &mut self.backend {
-            Backend::System(device) => device.write(endpoint, data, piece, at, during, deadline).await,
+            Backend::System(device) => {
+                let outcome = device.write(endpoint, data, piece, at, during, deadline).await;
+                device.settled(outcome).await
+            }
             #[cfg(feature = "libusb")]
             Backend::Libusb(device) => device.write(endpoint, data, at, during, deadline).await,
             Backend::UsbIp(device) => device.write(endpoint, data, piece, during, deadline).await,
@@ -221,7 +230,10 @@ impl Link {
         }
         let flight = self.tap.as_ref().map(|tap| tap.transfer(endpoint, &[], room));
         let read = match &mut self.backend {
-            Backend::System(device) => device.read(endpoint, (room, piece), at.clone(), during, deadline).await,
+            Backend::System(device) => {
+                let outcome = device.read(endpoint, (room, piece), at.clone(), during, deadline).await;
+                device.settled(outcome).await
+            }
             #[cfg(feature = "libusb")]
             Backend::Libusb(device) => device.read(endpoint, room, at.clone(), during, deadline).await,
             Backend::UsbIp(device) => device.read(endpoint, (room, piece), during, deadline).await,
@@ -244,7 +256,10 @@ impl Link {
         self.counters.control += 1;
         let during = Doing::ClearingHalt { endpoint: endpoint.address };
         match &mut self.backend {
-            Backend::System(device) => device.clear_halt(endpoint, at, during, deadline).await,
+            Backend::System(device) => {
+                let outcome = device.clear_halt(endpoint, at, during, deadline).await;
+                device.settled(outcome).await
+            }
             #[cfg(feature = "libusb")]
             Backend::Libusb(device) => device.clear_halt(endpoint, at, during, deadline).await,
             Backend::UsbIp(device) => {

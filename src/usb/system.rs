@@ -9,7 +9,7 @@ use nusb::transfer::{
     self, Buffer, Bulk, BulkOrInterrupt, Completion, EndpointDirection, In, Interrupt, Out, TransferError,
 };
 use nusb::{DeviceInfo, ErrorKind};
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::attached::{Attached, Strings};
 use super::came::Came;
@@ -17,7 +17,8 @@ use super::descriptor::{Configuration, DeviceDescriptor, InterfaceKind};
 use super::error::{Doing, Missing, UsbError, Where};
 use super::slot::Slot;
 use super::transfer::{
-    ControlIn, ControlKind, ControlOut, Endpoint, EndpointKind, Recipient, UNDER_WAY, end_of, pieces,
+    ControlIn, ControlKind, ControlOut, Endpoint, EndpointKind, LEAVING, LOOK_AGAIN, Recipient, UNDER_WAY, end_of,
+    pieces,
 };
 
 /// How long opening and claiming may take.
@@ -95,6 +96,7 @@ pub(super) struct Device {
     bulk_out: BTreeMap<u8, nusb::Endpoint<Bulk, Out>>,
     interrupt_in: BTreeMap<u8, nusb::Endpoint<Interrupt, In>>,
     came: BTreeMap<u8, Came>,
+    place: (Slot, u32),
 }
 
 /// Opens the device that is on the port of `sought` and claims `interface`, taking it from a kernel driver on Linux.
@@ -129,7 +131,14 @@ pub(super) async fn open(
         let interface = device.detach_and_claim_interface(interface).await.map_err(failed)?;
         let endpoints = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let (bulk_in, bulk_out, interrupt_in) = endpoints;
-        let device = Device { interface, bulk_in, bulk_out, interrupt_in, came: BTreeMap::new() };
+        let device = Device {
+            interface,
+            bulk_in,
+            bulk_out,
+            interrupt_in,
+            came: BTreeMap::new(),
+            place: (sought.slot.clone(), sought.address),
+        };
         Ok((device, descriptor, configuration))
     };
     match timeout(OPENING, opening).await {
@@ -195,6 +204,19 @@ pub(super) async fn ask(
 }
 
 impl Device {
+    /// How a transfer ended, once more: what a cable does that is pulled, the system may call a fault of the bus, or
+    /// refuse with many a number while it takes the device off.
+    pub(super) async fn settled<T>(&mut self, outcome: Result<T, UsbError>) -> Result<T, UsbError> {
+        match outcome {
+            Err(UsbError::Damaged { at, during, source: Some(_) } | UsbError::System { at, during, .. })
+                if leaves(self.place.clone(), during).await =>
+            {
+                Err(UsbError::Unplugged { at, during })
+            }
+            outcome => outcome,
+        }
+    }
+
     pub(super) async fn control_in(
         &mut self,
         request: ControlIn,
@@ -284,6 +306,22 @@ impl Device {
             Ok(cleared) => cleared,
             Err(_) => Err(UsbError::TimedOut { at, during, after: deadline }),
         }
+    }
+}
+
+/// Whether the device of this port and number is off the list, or is in a moment.
+async fn leaves((port, address): (Slot, u32), during: Doing) -> bool {
+    let until = Instant::now() + LEAVING;
+    loop {
+        let devices = devices(during).await.unwrap_or_default();
+        let is_this = |info: &DeviceInfo| u32::from(info.device_address()) == address && slot(info) == port;
+        if !devices.iter().any(is_this) {
+            return true;
+        }
+        if Instant::now() >= until {
+            return false;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 
@@ -474,8 +512,6 @@ fn transfer_failure(error: TransferError, at: Where, during: Doing, after: Durat
         TransferError::Stall => UsbError::Stalled { at, during },
         TransferError::Disconnected => UsbError::Unplugged { at, during },
         TransferError::Fault => UsbError::Damaged { at, during, source: Some(source()) },
-        // Linux refuses so what is begun while a device is being taken off the bus (ESRCH, EHOSTUNREACH).
-        TransferError::Unknown(3 | 113) if cfg!(target_os = "linux") => UsbError::Unplugged { at, during },
         TransferError::InvalidArgument | TransferError::Unknown(_) => UsbError::System { at, during, source: source() },
     }
 }
@@ -511,8 +547,6 @@ mod tests {
         assert!(matches!(failure(TransferError::Stall), UsbError::Stalled { .. }));
         assert!(matches!(failure(TransferError::Fault), UsbError::Damaged { .. }));
         assert!(matches!(failure(TransferError::Unknown(5)), UsbError::System { .. }));
-        #[cfg(target_os = "linux")]
-        assert!(matches!(failure(TransferError::Unknown(113)), UsbError::Unplugged { .. }));
     }
 
     #[test]

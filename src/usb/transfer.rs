@@ -22,6 +22,12 @@ pub(super) fn end_of(deadline: Duration) -> Instant {
     Instant::now() + deadline.min(Duration::from_secs(24 * 60 * 60))
 }
 
+/// How long a device may take to leave the list after its transfers have failed.
+pub(super) const LEAVING: Duration = Duration::from_millis(300);
+
+/// How often that is looked for.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// Who defined a control request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ControlKind {
