@@ -1,11 +1,11 @@
 //! Private keys for the lab's servers and virtual phones, made before they are asked for.
 //!
 //! An RSA key takes its time (2048 bits: 0.1 s, 3072 bits: 0.3 s on one small core, tests' profile or not), and a lab
-//! needs several. [`Keys::fresh`] makes each key once, on threads of its own, a few ahead of demand. [`Keys::recycled`] is for tests: a handful of keys per process, handed
-//! out in turn. No key ever leaves the process's memory.
+//! needs several. [`Keys::fresh`] makes each key once, on threads of its own, a few ahead of demand. [`Keys::recycled`] is
+//! for tests: a handful of keys per process, handed out in turn. No key ever leaves the process's memory.
 
 use crate::credential::KeyKind;
-use crate::device::keys::make;
+use crate::device::keys::{Stock, make};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use zeroize::Zeroizing;
@@ -23,6 +23,7 @@ pub struct Keys(Supply);
 #[derive(Clone)]
 enum Supply {
     Fresh(Arc<Fresh>),
+    Stock(Stock),
     Recycled,
 }
 
@@ -34,8 +35,11 @@ struct Fresh {
 
 impl Keys {
     /// Keys that nobody else has or will have. `ahead` RSA 2048 keys are made ready at once on threads of their own; RSA
-    /// 3072 keys only after the first was asked for.
+    /// 3072 keys only after the first was asked for. Where the environment names a [`Stock`], from there.
     pub fn fresh(ahead: usize) -> Self {
+        if let Some(stock) = Stock::of_environment() {
+            return Self(Supply::Stock(stock));
+        }
         let fresh = Fresh { ahead, rsa_2048: OnceLock::new(), rsa_3072: OnceLock::new() };
         if ahead > 0 {
             fresh.rsa_2048.get_or_init(|| workshop(KeyKind::Rsa2048, ahead));
@@ -54,6 +58,7 @@ impl Keys {
             (_, KeyKind::P256) => make(kind),
             (Supply::Fresh(fresh), KeyKind::Rsa2048) => fresh.take(&fresh.rsa_2048, kind),
             (Supply::Fresh(fresh), KeyKind::Rsa3072) => fresh.take(&fresh.rsa_3072, kind),
+            (Supply::Stock(stock), _) => stock.take(kind),
             (Supply::Recycled, KeyKind::Rsa2048) => RING_2048.take(kind),
             (Supply::Recycled, KeyKind::Rsa3072) => RING_3072.take(kind),
         }
@@ -63,7 +68,7 @@ impl Keys {
     pub fn different<const N: usize>(&self) -> [Pkcs8; N] {
         const { assert!(N <= RECYCLED) }
         match &self.0 {
-            Supply::Fresh(_) => std::array::from_fn(|_| self.take(KeyKind::Rsa2048)),
+            Supply::Fresh(_) | Supply::Stock(_) => std::array::from_fn(|_| self.take(KeyKind::Rsa2048)),
             Supply::Recycled => RING_2048.different(),
         }
     }

@@ -253,6 +253,8 @@ impl Drop for Device {
 /// A thread that was about to begin its transfer when the interface was released has the kernel claim it again, unknown
 /// to libusb, until the transfer's deadline. Claimed by libusb too it can be released once more.
 fn release_again(handle: &Arc<DeviceHandle<Context>>, interface: u8) {
+    // The claim that detaches a driver is refused where the kernel has claimed for us; the plain one is ours already.
+    let _ = handle.set_auto_detach_kernel_driver(false);
     for pause in BUSY_PAUSES_MS.into_iter().map(Duration::from_millis) {
         std::thread::sleep(pause);
         // Nobody else has the handle any more: all transfers have ended.
@@ -261,6 +263,7 @@ fn release_again(handle: &Arc<DeviceHandle<Context>>, interface: u8) {
         }
         if handle.claim_interface(interface).is_ok() {
             let _ = handle.release_interface(interface);
+            let _ = handle.attach_kernel_driver(interface);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tethercert::device::keys::KNOWN_KEYS;
 
 /// The program with a home of its own.
 pub struct Tool {
@@ -31,6 +32,8 @@ impl Tool {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tethercert"));
         command.env_clear().env("HOME", self.home.path()).args(arguments).stdin(Stdio::null());
+        // Where making keys takes seconds, they are made beforehand.
+        command.envs(std::env::var_os(KNOWN_KEYS).map(|folder| (KNOWN_KEYS, folder)));
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }

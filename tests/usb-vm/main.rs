@@ -19,6 +19,7 @@ mod power_cut;
 mod promises;
 mod recording;
 mod roster;
+mod stock;
 #[path = "../cli/tool.rs"]
 mod tool;
 mod usbip_peers;

@@ -46,10 +46,12 @@ impl Panel for Terminal {
     }
 
     fn ask(&self, host: &str) -> Agreement {
-        screen::line(&format!("{host} wants to set up this phone. Agree? y, or anything else, within two minutes:"));
-        match &self.keyboard {
+        // Who answers at once is heard too.
+        let agreement: Agreement = match &self.keyboard {
             Some(keyboard) => Box::pin(keyboard.agreement()),
             None => Box::pin(std::future::ready(false)),
-        }
+        };
+        screen::line(&format!("{host} wants to set up this phone. Agree? y, or anything else, within two minutes:"));
+        agreement
     }
 }

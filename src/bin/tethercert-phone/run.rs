@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tethercert::credential::{Fingerprint, KeyKind};
-use tethercert::device::{Clock, Consent, Honest, Phone, PhoneMaterial, Storage, keys};
+use tethercert::device::{Clock, Consent, Honest, KeyMaker, Phone, PhoneMaterial, Storage, keys};
 use tethercert::gadget::factory;
 use tethercert::gadget::folder::{Folder, Written};
 use tethercert::gadget::port::{Port, PortEvent};
@@ -71,6 +71,13 @@ async fn serve(args: &PhoneArgs) -> Result<(), PhoneError> {
         (ClockOf::Own | ClockOf::Board, _) => Clock::Offset(0),
     };
     let has = |wanted: bool, bit: u32| if wanted { bit } else { 0 };
+    let supply: KeyMaker = match keys::Stock::of_environment() {
+        Some(stock) => {
+            screen::line(&format!("DANGER: keys are taken, not made: {} names a folder of them", keys::KNOWN_KEYS));
+            Arc::new(move |kind| stock.take(kind))
+        }
+        None => Arc::new(keys::make),
+    };
     let material = PhoneMaterial {
         maker: name.maker,
         model: name.model,
@@ -93,7 +100,7 @@ async fn serve(args: &PhoneArgs) -> Result<(), PhoneError> {
         identity: None,
         clock,
         consent,
-        ..PhoneMaterial::new(0, Arc::new(keys::make))
+        ..PhoneMaterial::new(0, supply)
     };
     let light = Light::find(args.light.as_deref());
     let keyboard = (args.consent == ConsentBy::Key).then(Keyboard::listen);
