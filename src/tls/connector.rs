@@ -11,6 +11,7 @@ use super::proxy::Proxy;
 use super::stream::Stream;
 use super::traffic::{Counted, Traffic};
 use super::trust::Trust;
+use super::tunnel::{self, ClientIdentity, Handshake, TunnelError};
 use super::{Engine, bare};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, Error};
@@ -166,6 +167,15 @@ impl Connector {
         self.dialer.dial(bare(host), port).await
     }
 
+    /// Begins a TLS handshake whose records travel elsewhere, with the registrar that calls itself `target`: by the same engine
+    /// and trust as this connector's connections.
+    ///
+    /// # Errors
+    /// What is wrong before anything is sent.
+    pub fn tunnel(&self, target: &str, identity: &ClientIdentity) -> Result<Box<dyn Handshake>, TunnelError> {
+        tunnel::begin(self.engine, self.judge.as_ref(), target, identity)
+    }
+
     fn judge(&self) -> Result<&Arc<Judge>, TlsError> {
         self.judge.as_ref().ok_or(TlsError::NoAnchors)
     }
@@ -259,7 +269,7 @@ fn without_kind(name: &str) -> String {
     name.split('"').nth(1).unwrap_or(name).to_owned()
 }
 
-fn distrust(
+pub(super) fn distrust(
     error: &CertificateError,
     presented: &[CertificateDer<'_>],
     top: Option<chain::Top>,
