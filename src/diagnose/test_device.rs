@@ -65,7 +65,7 @@ impl TestDeviceError {
             Self::NoKey { .. } => {
                 "move the file away: a new device is made then, and what was published for the old one stays"
             }
-            Self::Request(error) => error.next_step(),
+            Self::Request(_) => "correct the address of the user",
         }
     }
 }
