@@ -27,6 +27,7 @@ mod secret;
 mod settings;
 mod setup;
 mod stop;
+mod test;
 mod text;
 mod trust;
 mod verify;
@@ -75,6 +76,7 @@ enum Command {
     Resume(Box<resume::Args>),
     Verify(Box<verify::Args>),
     Trust(trust::Args),
+    Test(test::Args),
     Setup(setup::Args),
     Pool(pool::Args),
     Ledger(ledger::Args),
@@ -97,6 +99,7 @@ impl Cli {
             Some(Command::Resume(args)) => resume::run(*args, &screen).await,
             Some(Command::Verify(args)) => verify::run(*args, &screen).await,
             Some(Command::Trust(args)) => trust::run(args, &screen).await,
+            Some(Command::Test(args)) => test::run(args, &screen).await,
             Some(Command::Setup(args)) => setup::run(args, &screen).await,
             Some(Command::Pool(args)) => pool::run(args, &screen).await,
             Some(Command::Ledger(args)) => ledger::run(args, &screen).await,
