@@ -278,7 +278,8 @@ impl Client {
         stage: Stage,
     ) -> Result<(), RegistrarError> {
         // What stands behind `expires=` of a contact is not signed; clients of the era ignore an answer without this header.
-        let expires = answer.header("Expires").and_then(|value| value.parse().ok()).filter(|seconds: &u32| *seconds > 0);
+        let expires =
+            answer.header("Expires").and_then(|value| value.parse().ok()).filter(|seconds: &u32| *seconds > 0);
         let Some(expires) = expires else {
             return Err(session.nonsense(stage, "it does not say by Expires how long the registration lasts"));
         };
