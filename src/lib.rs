@@ -21,6 +21,7 @@ compile_error!(
 
 pub mod credential;
 pub mod device;
+pub mod diagnose;
 mod folders;
 #[cfg(all(feature = "gadget", target_os = "linux"))]
 pub mod gadget;

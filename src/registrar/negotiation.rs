@@ -70,7 +70,8 @@ impl Credential {
     pub fn answer(&self, challenge: &Challenge, by: &Connector) -> Result<Box<dyn Negotiation>, NegotiationError> {
         match self {
             Self::Certificate(identity) => {
-                Ok(Box::new(TlsDsk { handshake: by.tunnel(&challenge.targetname, identity)? }))
+                let target = challenge.targetname.clone();
+                Ok(Box::new(TlsDsk { handshake: by.tunnel(&target, identity)?, target }))
             }
         }
     }
@@ -79,6 +80,7 @@ impl Credential {
 /// TLS-DSK ([MS-SIPAE] 3.1): a TLS handshake, and then a message without data that is signed already.
 pub struct TlsDsk {
     handshake: Box<dyn Handshake>,
+    target: String,
 }
 
 impl Negotiation for TlsDsk {
@@ -90,6 +92,8 @@ impl Negotiation for TlsDsk {
                 keys: Box::new(TlsDskKeys::of(&agreed)),
                 inner: Some(agreed.negotiated),
             },
+            // Half a flight: nothing can be answered to it, and a message without data would end the handshake.
+            None if answer.is_empty() => return Err(TunnelError::Silent { target: self.target.clone() }.into()),
             None => Step::Send(answer),
         })
     }
