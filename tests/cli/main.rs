@@ -2,6 +2,7 @@
 
 mod faults;
 mod lab;
+mod pool_tests;
 mod pools;
 mod resume;
 mod roster;
@@ -10,6 +11,7 @@ mod tool;
 mod trust;
 mod usb;
 
+use faults::plain;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -117,7 +119,7 @@ fn contains(bytes: &[u8], secret: &str) -> bool {
 #[test]
 fn every_help_page_is_as_it_was_read_over() {
     let tool = Tool::new();
-    let pages: [&[&str]; 21] = [
+    let pages: [&[&str]; 24] = [
         &["--help"],
         &["list", "--help"],
         &["info", "--help"],
@@ -126,6 +128,9 @@ fn every_help_page_is_as_it_was_read_over() {
         &["provision", "-h"],
         &["resume", "--help"],
         &["verify", "--help"],
+        &["test", "--help"],
+        &["test", "bootstrap", "--help"],
+        &["test", "client-auth", "--help"],
         &["setup", "--help"],
         &["setup", "pool", "--help"],
         &["setup", "udev", "--help"],
