@@ -12,9 +12,10 @@ use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// How long one server has for one answer, and how often it is asked.
+/// How long one server has for one answer.
 const PATIENCE: Duration = Duration::from_millis(1500);
-const TRIES: usize = 2;
+/// How long a record may take, all servers and tries together.
+const AT_MOST: Duration = Duration::from_secs(4);
 
 /// Whom to ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,7 +153,7 @@ impl Dns {
         let options = builder.options_mut();
         options.use_hosts_file = ResolveHosts::Never;
         options.timeout = PATIENCE;
-        options.attempts = TRIES;
+        options.attempts = 1;
         let resolver = builder.build().map_err(|error| error.to_string())?;
         let servers = match whom {
             AskDns::Server(server) => vec![server],
@@ -204,7 +205,9 @@ impl Dns {
 
     async fn ask(&self, name: &str, kind: RecordType) -> Result<Vec<RData>, NotFound> {
         // With a dot at its end a name is whole, and nothing is put behind it.
-        match self.resolver.lookup(format!("{}.", name.trim_end_matches('.')), kind).await {
+        let lookup = self.resolver.lookup(format!("{}.", name.trim_end_matches('.')), kind);
+        let Ok(looked_up) = tokio::time::timeout(AT_MOST, lookup).await else { return Err(NotFound::Silent) };
+        match looked_up {
             Ok(lookup) => Ok(lookup.answers().iter().map(|record| record.data.clone()).collect()),
             Err(NetError::Dns(DnsError::NoRecordsFound(none))) => match none.response_code {
                 ResponseCode::NoError | ResponseCode::NXDomain => Err(NotFound::None),

@@ -85,7 +85,11 @@ impl Line {
             Ok(_) => self.socket.send(packet).await,
             Err(_) => self.socket.send_to(packet, self.to).await,
         };
-        sent.map(|_| ()).map_err(not_sent)
+        match sent {
+            // Of a server that was asked straight: an earlier query found its port closed.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+            sent => sent.map(|_| ()).map_err(not_sent),
+        }
     }
 
     /// The next packet that may be an answer, and who sent it.
