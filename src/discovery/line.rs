@@ -94,16 +94,23 @@ impl Line {
 
     /// The next packet that may be an answer, and who sent it.
     pub(super) async fn receive(&mut self) -> io::Result<Packet> {
-        if let Some(passing) = &mut self.passing {
-            return passing.recv().await.ok_or_else(|| io::ErrorKind::BrokenPipe.into());
+        let Self { socket, passing, .. } = self;
+        let Some(passing) = passing else { return receive_from(socket).await };
+        // There are servers that answer to the port that asked, whatever it is.
+        tokio::select! {
+            heard = passing.recv() => heard.ok_or_else(|| io::ErrorKind::BrokenPipe.into()),
+            received = receive_from(socket) => received,
         }
-        let mut buffer = vec![0; 65_536];
-        loop {
-            let (length, from) = self.socket.recv_from(&mut buffer).await?;
-            if let SocketAddr::V4(from) = from {
-                buffer.truncate(length);
-                return Ok((*from.ip(), buffer));
-            }
+    }
+}
+
+async fn receive_from(socket: &UdpSocket) -> io::Result<Packet> {
+    let mut buffer = vec![0; 65_536];
+    loop {
+        let (length, from) = socket.recv_from(&mut buffer).await?;
+        if let SocketAddr::V4(from) = from {
+            buffer.truncate(length);
+            return Ok((*from.ip(), buffer));
         }
     }
 }

@@ -88,7 +88,6 @@ async fn what_an_administrator_wrote_wrong_is_named() {
         (r#"2,"https""#, r#"2,"http""#, Trouble::SchemeNotHttps),
         (r#"3,"web.contoso.example""#, r#"3,"https://web""#, Trouble::WebNameUnreadable),
         (r#"4,"443""#, "4,443", Trouble::WebPortUnreadable),
-        ("option:sip-server,pool.contoso.example", r#"120,"pool.contoso.example""#, Trouble::RegistrarUnreadable),
         ("option:sip-server,pool.contoso.example", "option:sip-server,192.0.2.5", Trouble::RegistrarByAddress),
     ] {
         let lines = contoso();
