@@ -165,7 +165,7 @@ impl Asked {
         secrets: Option<Secrets>,
         decisions: Decisions,
     ) -> Result<Self, CliError> {
-        let chosen = pool(desk, user, sign_in, retry, typed).await?;
+        let chosen = pool(desk, user, (sign_in, retry, typed), decisions.yes).await?;
         refuse_mixed_worlds(desk.bench, &chosen)?;
         let auth = auth(&chosen.settings)?;
         let account = match auth {
@@ -344,19 +344,18 @@ impl Auth {
     }
 }
 
-/// The pool that is meant; on a terminal its address is asked for where none is.
+/// The pool that is meant; where none is, the one that discovery finds; on a terminal its address is asked for at last.
 async fn pool(
     desk: &Desk<'_>,
     user: &Setting<SipAddress>,
-    sign_in: &SignInArgs,
-    retry: &RetryArgs,
-    typed: &PoolArgs,
+    (sign_in, retry, typed): (&SignInArgs, &RetryArgs, &PoolArgs),
+    yes: bool,
 ) -> Result<ChosenPool, CliError> {
     let who = |certprov_url| who(user, sign_in, retry, certprov_url);
     if let Some(chosen) = desk.bench.pool_for(typed, who(None))? {
         return Ok(chosen);
     }
-    if let Some(found) = discovery::for_user(&user.value, &typed.at, desk.screen, desk.stop).await? {
+    if let Some(found) = discovery::for_user(&user.value, &typed.at, yes, desk.screen, desk.stop).await? {
         let who = Who { registrar: found.registrar, ..who(Some(found.certprov_url)) };
         return desk.bench.pool_for(typed, who)?.ok_or_else(no_pool);
     }

@@ -48,6 +48,7 @@ pub(super) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
     lines::asked(&discovered, screen);
     lines::answers(&discovered, screen);
     lines::records(&discovered, screen);
+    screen.blank();
     lines::findings(&discovered.findings, screen);
     let exit = exit(&discovered);
     lines::result(&discovered, args.user.as_ref(), exit, screen);

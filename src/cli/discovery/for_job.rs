@@ -8,6 +8,7 @@ use crate::cli::ask::Person;
 use crate::cli::bench::PoolOptions;
 use crate::cli::error::CliError;
 use crate::cli::screen::Screen;
+use serde::Serialize;
 use tethercert::credential::SipAddress;
 use tethercert::discovery::dns::AskDns;
 use tethercert::discovery::{Discovered, Options, Trouble, find};
@@ -23,10 +24,19 @@ pub(crate) struct FoundPool {
     pub(crate) registrar: Option<Setting<HostAndPort>>,
 }
 
-/// For a user, whose credential will go there.
+#[derive(Serialize)]
+struct PoolFoundLine<'a> {
+    certprov_url: &'a str,
+    certprov_url_from: String,
+    registrar: Option<String>,
+    registrar_from: Option<String>,
+}
+
+/// For a user, whose credential will go there. `yes` is for scripts: nobody is asked then, and what would be asked is refused.
 pub(crate) async fn for_user(
     user: &SipAddress,
     at: &PoolOptions,
+    yes: bool,
     screen: &Screen,
     stop: &Stop,
 ) -> Result<Option<FoundPool>, CliError> {
@@ -39,6 +49,9 @@ pub(crate) async fn for_user(
         return Ok(None);
     };
     show(&found, screen);
+    // Whether another server says something else is chance for the phone, and worth knowing for who decides here.
+    let differ = discovered.findings.iter().filter(|finding| finding.says == Trouble::ServersDisagree.text());
+    lines::findings(&differ.cloned().collect::<Vec<_>>(), screen);
     let outside: Vec<&str> = discovered.outside().into_iter().map(|name| name.as_str()).collect();
     if outside.is_empty() {
         return Ok(Some(found));
@@ -46,8 +59,8 @@ pub(crate) async fn for_user(
     let outside = outside.join(" and ");
     let domain = user.domain();
     let question =
-        format!("{outside} is outside {domain}, and any computer can answer DHCP: send {user}'s credential there?");
-    let agreed = match Person::at(screen, stop) {
+        format!("outside {domain}: {outside}. Any computer can answer DHCP. Send {user}'s credential there?");
+    let agreed = match Person::at(screen, stop).filter(|_| !yes) {
         Some(person) => person.agrees(&question).await?,
         None => false,
     };
@@ -55,7 +68,7 @@ pub(crate) async fn for_user(
         return Ok(Some(found));
     }
     Err(CliError::refused(
-        format!("{}: {outside}, named by {}", Trouble::OutsideDomain.text(), found.certprov_url.origin),
+        format!("{}: {outside} ({})", Trouble::OutsideDomain.text(), found.certprov_url.origin),
         Trouble::OutsideDomain.next_step(),
     ))
 }
@@ -108,8 +121,15 @@ fn found(discovered: &Discovered) -> Option<FoundPool> {
 }
 
 fn show(found: &FoundPool, screen: &Screen) {
-    screen.line("found", &format!("{} ({})", found.certprov_url.value, found.certprov_url.origin));
-    if let Some(registrar) = &found.registrar {
-        screen.line("", &format!("registrar {} ({})", registrar.value, registrar.origin));
+    let line = PoolFoundLine {
+        certprov_url: &found.certprov_url.value,
+        certprov_url_from: found.certprov_url.origin.to_string(),
+        registrar: found.registrar.as_ref().map(|it| it.value.to_string()),
+        registrar_from: found.registrar.as_ref().map(|it| it.origin.to_string()),
+    };
+    screen.json("pool_found", &line);
+    screen.line("found", &format!("{} ({})", line.certprov_url, line.certprov_url_from));
+    if let (Some(registrar), Some(from)) = (&line.registrar, &line.registrar_from) {
+        screen.line("", &format!("registrar {registrar} ({from})"));
     }
 }

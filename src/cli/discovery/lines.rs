@@ -166,7 +166,6 @@ fn found(record: &LookedUp) -> Vec<String> {
 
 /// Each finding with what was seen and the next step.
 pub(super) fn findings(findings: &[Finding], screen: &Screen) {
-    screen.blank();
     for finding in findings {
         screen.json("finding", finding);
         // People have seen it among the answers.
@@ -211,6 +210,9 @@ pub(super) fn result(discovered: &Discovered, user: Option<&SipAddress>, exit: E
     }
     let Some(web) = web else { return screen.line("", "no Web Services") };
     screen.line("", &format!("Web Services {} ({})", web.value.url(), web.source));
+    if !discovered.outside().is_empty() && user.is_some() {
+        return;
+    }
     let user = user.map_or("alice@contoso.example", SipAddress::as_str);
     screen.line("next", &format!("tethercert provision --user {user}"));
 }
