@@ -1,5 +1,6 @@
 //! What the program says and promises, as the binary in a clean environment.
 
+mod discovery;
 mod faults;
 mod lab;
 mod pool_tests;
@@ -45,7 +46,7 @@ fn stable() -> insta::Settings {
         (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT."),
         (r"localhost:\d+", "localhost:PORT"),
         (r"( +)(\d+ ms|\d+\.\d s)", "  [time]"),
-        (r#"("(took_ms|bytes_\w+|transfers)":)\d+"#, "${1}0"),
+        (r#"("(took_ms|after_ms|bytes_\w+|transfers)":)\d+"#, "${1}0"),
         (r"20\d\d-\d\d-\d\dT[0-9:.]+Z", "[rfc3339]"),
         (r"20\d\d-\d\d-\d\d", "yyyy-mm-dd"),
         (r"\d\d:\d\d:\d\d UTC", "hh:mm:ss UTC"),
@@ -119,7 +120,7 @@ fn contains(bytes: &[u8], secret: &str) -> bool {
 #[test]
 fn every_help_page_is_as_it_was_read_over() {
     let tool = Tool::new();
-    let pages: [&[&str]; 24] = [
+    let pages: [&[&str]; 26] = [
         &["--help"],
         &["list", "--help"],
         &["info", "--help"],
@@ -144,6 +145,8 @@ fn every_help_page_is_as_it_was_read_over() {
         &["lab", "--help"],
         &["record", "--help"],
         &["replay", "--help"],
+        &["discovery", "--help"],
+        &["discovery", "encode", "--help"],
     ];
     for page in pages {
         let ran = tool.run(page);
