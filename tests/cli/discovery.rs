@@ -9,16 +9,24 @@ const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCA
 const ALICE: &str = "alice@contoso.example";
 
 /// A DHCP and a DNS server on loopback.
-struct Network {
+pub(super) struct Network {
     dhcp: DhcpServer,
     dns: SmallServer,
     _runtime: tokio::runtime::Runtime,
 }
 
 impl Network {
-    fn with(faults: &[DhcpFault], web_port: u16) -> Self {
+    pub(super) fn with(faults: &[DhcpFault], web_port: u16) -> Self {
+        Self::of(DhcpPlan { faults: faults.to_vec(), web_port, ..DhcpPlan::default() })
+    }
+
+    /// In good weather, with another registrar.
+    pub(super) fn with_registrar(registrar: &str, web_port: u16) -> Self {
+        Self::of(DhcpPlan { registrar: registrar.to_owned(), web_port, ..DhcpPlan::default() })
+    }
+
+    fn of(plan: DhcpPlan) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let plan = DhcpPlan { faults: faults.to_vec(), web_port, ..DhcpPlan::default() };
         let records = DnsPlan::default()
             .with("_sipinternaltls._tcp.contoso.example", DnsData::Srv(0, 0, 5061, "pool.contoso.example".to_owned()))
             .with("_ntp._udp.contoso.example", DnsData::Srv(0, 0, 123, "time.contoso.example".to_owned()))
@@ -29,7 +37,7 @@ impl Network {
     }
 
     /// A tool that asks these two and nobody else.
-    fn tool(&self) -> Tool {
+    pub(super) fn tool(&self) -> Tool {
         Tool::new()
             .with("TETHERCERT_DISCOVERY", "on")
             .with("TETHERCERT_DHCP_SERVER", self.dhcp.address().to_string())
