@@ -2,5 +2,7 @@
 //! the next step. *Unknown* is an honest answer.
 
 mod finding;
+#[cfg(test)]
+mod troubleshooting;
 
 pub use finding::{Finding, Verdict};
