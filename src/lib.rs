@@ -32,6 +32,7 @@ pub mod phone;
 pub mod pool;
 pub mod provision;
 pub mod recording;
+pub mod registrar;
 pub mod service;
 pub mod station;
 pub mod tape;

@@ -28,6 +28,7 @@ mod secret;
 mod settings;
 mod setup;
 mod stop;
+mod test;
 mod text;
 mod trust;
 mod verify;
@@ -78,6 +79,7 @@ enum Command {
     Resume(Box<resume::Args>),
     Verify(Box<verify::Args>),
     Trust(trust::Args),
+    Test(test::Args),
     Setup(setup::Args),
     Pool(pool::Args),
     Discovery(Box<discovery::Args>),
@@ -101,6 +103,7 @@ impl Cli {
             Some(Command::Resume(args)) => resume::run(*args, &screen).await,
             Some(Command::Verify(args)) => verify::run(*args, &screen).await,
             Some(Command::Trust(args)) => trust::run(args, &screen).await,
+            Some(Command::Test(args)) => test::run(args, &screen).await,
             Some(Command::Setup(args)) => setup::run(args, &screen).await,
             Some(Command::Pool(args)) => pool::run(args, &screen).await,
             Some(Command::Discovery(args)) => discovery::run(*args, &screen).await,

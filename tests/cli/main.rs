@@ -3,6 +3,7 @@
 mod discovery;
 mod faults;
 mod lab;
+mod pool_tests;
 mod pools;
 mod resume;
 mod roster;
@@ -11,6 +12,7 @@ mod tool;
 mod trust;
 mod usb;
 
+use faults::plain;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -118,7 +120,7 @@ fn contains(bytes: &[u8], secret: &str) -> bool {
 #[test]
 fn every_help_page_is_as_it_was_read_over() {
     let tool = Tool::new();
-    let pages: [&[&str]; 23] = [
+    let pages: [&[&str]; 26] = [
         &["--help"],
         &["list", "--help"],
         &["info", "--help"],
@@ -127,6 +129,9 @@ fn every_help_page_is_as_it_was_read_over() {
         &["provision", "-h"],
         &["resume", "--help"],
         &["verify", "--help"],
+        &["test", "--help"],
+        &["test", "bootstrap", "--help"],
+        &["test", "client-auth", "--help"],
         &["setup", "--help"],
         &["setup", "pool", "--help"],
         &["setup", "udev", "--help"],

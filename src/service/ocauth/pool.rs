@@ -175,7 +175,8 @@ impl Pool {
         &self.0.certprov_url
     }
 
-    pub(in crate::service) fn connector(&self) -> Arc<Connector> {
+    /// The way to the pool: to its registrar too, by the same trust.
+    pub fn connector(&self) -> Arc<Connector> {
         self.0.connector.clone()
     }
 
