@@ -2,6 +2,7 @@
 
 use super::super::ask::Person;
 use super::super::bench::{ChosenPool, PoolArgs, host_label, ledger_path, refuse_in_lab};
+use super::super::discovery;
 use super::super::error::CliError;
 use super::super::exit::Exit;
 use super::super::job::no_pool;
@@ -89,8 +90,16 @@ impl Setting {
         };
         let (user, lab_user) = who(user, lab.as_ref(), screen, &stop).await?;
         let asked = pool::Setting::of_option("--user", Some(user.clone()));
-        let who = Who { user: asked, login: pool::Setting::of_option("--login", login), ..Who::default() };
-        let chosen = ChosenPool::without_phone(lab.as_ref(), &args.pool, who, screen)?.ok_or_else(no_pool)?;
+        let login = pool::Setting::of_option("--login", login);
+        let who = || Who { user: asked.clone(), login: login.clone(), ..Who::default() };
+        let chosen = match ChosenPool::without_phone(lab.as_ref(), &args.pool, who(), screen)? {
+            Some(chosen) => chosen,
+            None => {
+                let found = discovery::for_user(&user, &args.pool.at, false, screen, &stop).await?;
+                let who = found.ok_or_else(no_pool)?.told(who());
+                ChosenPool::without_phone(lab.as_ref(), &args.pool, who, screen)?.ok_or_else(no_pool)?
+            }
+        };
         let server = registrar(&chosen, lab.as_ref())?;
         let rules = Rules {
             transaction: Duration::from_secs(args.timeout),
