@@ -356,8 +356,7 @@ async fn pool(
         return Ok(chosen);
     }
     if let Some(found) = discovery::for_user(&user.value, &typed.at, yes, desk.screen, desk.stop).await? {
-        let who = Who { registrar: found.registrar, ..who(Some(found.certprov_url)) };
-        return desk.bench.pool_for(typed, who)?.ok_or_else(no_pool);
+        return desk.bench.pool_for(typed, found.told(who(None)))?.ok_or_else(no_pool);
     }
     let person = Person::at(desk.screen, desk.stop).ok_or_else(no_pool)?;
     desk.screen.note("no pool is configured; tethercert setup pool NAME keeps what is asked for here");

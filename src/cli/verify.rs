@@ -61,10 +61,7 @@ pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
     let chosen = match bench.pool(&args.pool)? {
         Some(chosen) => Some(chosen),
         None => match discovery::for_looking(screen).await? {
-            Some(found) => {
-                let who = Who { certprov_url: Some(found.certprov_url), registrar: found.registrar, ..Who::default() };
-                bench.pool_for(&args.pool, who)?
-            }
+            Some(found) => bench.pool_for(&args.pool, found.told(Who::default()))?,
             None => None,
         },
     };

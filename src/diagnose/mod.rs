@@ -12,6 +12,8 @@ mod finding;
 mod report;
 mod test_device;
 mod transaction;
+#[cfg(test)]
+mod troubleshooting;
 
 pub use finding::{Finding, Verdict};
 pub use report::{AddressReport, Remains, Report, Step, StepReport, StepResult, Trouble};

@@ -4,7 +4,8 @@ use super::report::{AddressReport, Remains, Report, Step, StepReport, StepResult
 use super::test_device::{TestDevice, TestDeviceError};
 use crate::credential::{Certificate, SigningRequest, SipAddress, UserView, judge_user_certificate};
 use crate::provision::NoAnswer;
-use crate::registrar::{Client, Credential, Facts, Failure, Passed, RegistrarError, Rules, Server};
+use crate::registrar::{Client, Credential, Facts, Failure, Passed, RegistrarError, Rules, Server, Stage};
+use crate::service::ocauth::commands;
 use crate::service::{Enrolment, ErrorClass, Publication, ServiceError, SignIn, SignInWay};
 use crate::tls::Connector;
 use crate::world::World;
@@ -268,7 +269,11 @@ impl<T: Tester> Transaction<'_, T> {
         let went = async {
             let mut registration = client.register(server, &mut watch).await?;
             if !stay.is_zero() {
+                let began = Instant::now();
                 registration.stay(stay, &mut watch).await?;
+                let server = registration.facts().server.clone().unwrap_or_else(|| server.clone());
+                let said = format!("was registered for {} s", stay.as_secs());
+                watch(&Passed { stage: Stage::Stay, server, took: began.elapsed(), said });
             }
             Ok::<_, Box<Failure>>(registration.sign_off(&mut watch).await?.facts)
         };
@@ -289,9 +294,8 @@ impl<T: Tester> Transaction<'_, T> {
     fn registrar_failed(&mut self, failure: &Failure) {
         let error = &failure.error;
         let diagnosis = error.refusal().and_then(|refusal| refusal.diagnostics.as_ref()).map(ToString::to_string);
-        let fresh = matches!(self.source, Source::Fetched(_))
-            && matches!(error, RegistrarError::NotAccepted { .. } | RegistrarError::HandshakeRefused { .. });
-        let next = match fresh {
+        let refused = matches!(error, RegistrarError::HandshakeRefused { .. });
+        let next = match refused && matches!(self.source, Source::Fetched(_)) {
             true => format!(
                 "it was published a moment ago, and this server may not have it yet: in half a minute, tethercert test \
                  client-auth --kept --user {}; if it stays, replication in the pool is out of order",
@@ -310,11 +314,16 @@ impl<T: Tester> Transaction<'_, T> {
         latency: Duration,
         error: &ServiceError,
     ) -> Stopped {
-        let diagnosis = error.diagnosis().map(|said| match &said.server {
-            Some(server) => format!("{said}, says {server}"),
-            None => said.to_string(),
-        });
-        let trouble = Trouble::of(error, diagnosis, error.next_step(), error.class());
+        let diagnosis = error.diagnosis().map(ToString::to_string);
+        let next = match error.outcome_unknown() {
+            // What a job would do next is another thing: a test goes on with nothing.
+            true => format!(
+                "see what is published, then repeat the test: it publishes for the same device. {}",
+                commands::published_certificates(&self.user)
+            ),
+            false => error.next_step(),
+        };
+        let trouble = Trouble::of(error, diagnosis, next, error.class());
         self.stop(step, server, latency, trouble)
     }
 

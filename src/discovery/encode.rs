@@ -172,7 +172,10 @@ impl Encoded {
 
     fn isc(&self) -> String {
         let bytes = |value: &[u8]| value.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":");
-        let mut text = format!("option space {WINDOWS_CLASS};\n");
+        let mut text =
+            "# Phones ask by DHCPINFORM: that is answered only for subnets that `authoritative;` stands above or in.\n"
+                .to_owned();
+        let _ = writeln!(text, "option space {WINDOWS_CLASS};");
         for (code, name, _) in self.web.parts() {
             let _ = writeln!(text, "option {WINDOWS_CLASS}.{name} code {code} = text;");
         }

@@ -17,16 +17,14 @@ pub(super) struct Network {
 
 impl Network {
     pub(super) fn with(faults: &[DhcpFault], web_port: u16) -> Self {
-        Self::of(DhcpPlan { faults: faults.to_vec(), web_port, ..DhcpPlan::default() })
+        Self::named("pool.contoso.example", faults, web_port)
     }
 
-    /// In good weather, with another registrar.
-    pub(super) fn with_registrar(registrar: &str, web_port: u16) -> Self {
-        Self::of(DhcpPlan { registrar: registrar.to_owned(), web_port, ..DhcpPlan::default() })
-    }
-
-    fn of(plan: DhcpPlan) -> Self {
+    /// With another registrar.
+    pub(super) fn named(registrar: &str, faults: &[DhcpFault], web_port: u16) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (registrar, faults) = (registrar.to_owned(), faults.to_vec());
+        let plan = DhcpPlan { registrar, faults, web_port, ..DhcpPlan::default() };
         let records = DnsPlan::default()
             .with("_sipinternaltls._tcp.contoso.example", DnsData::Srv(0, 0, 5061, "pool.contoso.example".to_owned()))
             .with("_ntp._udp.contoso.example", DnsData::Srv(0, 0, 123, "time.contoso.example".to_owned()))

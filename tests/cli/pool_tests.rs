@@ -213,7 +213,7 @@ fn each_server_of_a_pool_is_told_apart_by_its_address() {
 fn a_test_that_is_told_nothing_finds_the_pool_as_a_phone_would() {
     let (_runtime, lab) = lab("");
     let (ready, port) = (lab.ready(), lab.web().address().port());
-    let network = Network::with_registrar("sip.contoso.example", port);
+    let network = Network::named("sip.contoso.example", &[], port);
     let tool = network.tool();
     let alice = &ready.users[0];
     let web = format!("web.contoso.example:{port}:127.0.0.1:{port}");

@@ -242,8 +242,10 @@ async fn meant(
             if let Some(registrar) = &found.registrar {
                 said.push(format!("registrar {} ({})", registrar.value, registrar.origin));
             }
-            let certprov_url = given.is_none().then_some(found.certprov_url);
-            let who = Who { certprov_url, registrar: found.registrar, ..who() };
+            let who = match given {
+                None => found.told(who()),
+                Some(_) => Who { registrar: found.registrar, ..who() },
+            };
             let chosen = ChosenPool::without_phone(lab, &args.pool, who, screen)?.ok_or_else(no_pool)?;
             let said = said.join("; ");
             Ok(Meant::Pool(Box::new(chosen), vec![step(StepResult::Good { said })]))

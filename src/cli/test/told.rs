@@ -198,9 +198,9 @@ pub(super) fn outcome(
     let stopped = report.stopped_at();
     let trouble = stopped.and_then(|step| step.result.trouble());
     let result = stopped.map_or((Tone::Good, "Success"), |step| word(&step.result));
-    let error = stopped.zip(trouble).map(|(step, trouble)| {
+    let error = trouble.map(|trouble| {
         let causes: String = trouble.causes.iter().map(|cause| format!(": {cause}")).collect();
-        format!("{}: {}{causes}", step.step, trouble.error)
+        format!("{}{causes}", trouble.error)
     });
     let diagnosis = trouble.and_then(|trouble| trouble.diagnosis.as_deref());
     screen.json(
@@ -214,7 +214,7 @@ pub(super) fn outcome(
             target_uri,
             target_fqdn,
             latency_ms: report.latency().as_millis(),
-            error: trouble.map(|trouble| trouble.error.as_str()),
+            error: error.as_deref(),
             diagnosis,
             next_step: trouble.map(|trouble| trouble.next_step.as_str()),
             registrar: report.registrar.as_ref().map(RegistrarLine::of),
@@ -233,6 +233,7 @@ pub(super) fn outcome(
     row(Tone::Plain, "TargetFqdn", target_fqdn);
     row(result.0, "Result", result.1);
     row(Tone::Plain, "Latency", &latency(report.latency()));
+    let error = stopped.zip(error).map(|(step, error)| format!("{}: {error}", step.step));
     row(Tone::Plain, "Error", error.as_deref().unwrap_or_default());
     row(Tone::Plain, "Diagnosis", diagnosis.unwrap_or_default());
     if !report.addresses.is_empty() {
