@@ -18,7 +18,8 @@ use tethercert::phone::definition::Definitions;
 use tethercert::phone::tether::HostKey;
 use tethercert::phone::{Finder, Found, PhoneError};
 use tethercert::pool::{HostAndPort, PoolName, without_password};
-use tethercert::provision::Stop;
+use tethercert::provision::{Rehearsal, Stop};
+use tethercert::registrar::Server;
 use tethercert::service::ocauth::{DownloadPlace, Pool, Profile, RootDownload, Settings};
 use tethercert::tls::{Engine, Proxy, Resolve};
 use tethercert::usb::capture::Tap;
@@ -37,6 +38,8 @@ const USBIP: &str = "TETHERCERT_USBIP";
 const USB_TRACE: &str = "TETHERCERT_USB_TRACE";
 /// The lab's pool as the screen names it. It resolves nowhere: the embedded lab says where it is.
 const LAB_HOST: &str = "web.contoso.example";
+/// Its registrar, the same way.
+const LAB_REGISTRAR: &str = "sip.contoso.example";
 
 /// Where phones are looked for.
 #[derive(Args, Debug, Default)]
@@ -292,6 +295,18 @@ impl Bench {
 }
 
 impl ChosenPool {
+    /// Where a sign-in is rehearsed: the registrar that is configured, the embedded lab's, or else the one that the phone knows.
+    pub(crate) fn rehearsal(&self, embedded: Option<&Lab>) -> Rehearsal {
+        let configured = self.settings.registrar.as_ref().map(|registrar| &registrar.value);
+        let configured =
+            configured.map(|registrar| Server { host: registrar.host().to_owned(), port: registrar.port(), at: None });
+        let in_lab = || {
+            let address = embedded?.registrar().address();
+            Some(Server { host: LAB_REGISTRAR.to_owned(), port: address.port(), at: Some(address) })
+        };
+        Rehearsal { by: self.pool.connector(), registrar: configured.or_else(in_lab) }
+    }
+
     /// The pool that was settled on, if its address is known. Says what has to be said about it; nothing is connected to.
     pub(crate) fn of(
         chosen: PoolSettings,

@@ -3,13 +3,16 @@
 use super::bench::{Bench, PhoneArgs, PoolArgs};
 use super::error::CliError;
 use super::exit::Exit;
+use super::job::secret_from;
 use super::operator::vouched;
 use super::screen::{Screen, Tone};
+use super::stop::stop_on_signals;
 use super::text::{date, dotted, span};
 use clap::Args as ClapArgs;
 use serde::Serialize;
+use std::path::PathBuf;
 use tethercert::phone::Authenticity;
-use tethercert::provision::{Checkup, Proof, Standing, check_up};
+use tethercert::provision::{Checkup, Grade, Proof, Rehearsed, SignInAsked, Standing, Stop, check_up};
 use tethercert::service::ocauth::OcAuth;
 use tethercert::service::server_trust::Compared;
 use tethercert::world::World;
@@ -25,6 +28,15 @@ const SOON: time::Duration = time::Duration::days(30);
 /// Changes nothing. Each finding is good, bad or unknown; exit code 1 when one is bad.
 #[derive(ClapArgs, Debug)]
 pub(crate) struct Args {
+    /// Also sign the user in at the registrar, by the key in the phone, and off again
+    ///
+    /// The registration is made from here, with the certificate on the phone; the phone reads the handshake, judges the
+    /// server itself and signs, once somebody there agrees.
+    #[arg(long)]
+    sign_in: bool,
+    /// File whose first line is the phone's administrator code, for phones that want it before they sign
+    #[arg(long, help_heading = "Phone", value_name = "FILE", requires = "sign_in")]
+    admin_code_file: Option<PathBuf>,
     #[command(flatten)]
     pool: PoolArgs,
     #[command(flatten)]
@@ -55,18 +67,42 @@ struct OutcomeLine {
 }
 
 pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
+    let stop = Stop::default();
+    if args.sign_in {
+        // Somebody may have to press a key, and may not want to.
+        stop_on_signals(stop.clone(), screen.clone())?;
+    }
+    let administrator_code = match args.admin_code_file {
+        Some(path) => Some(secret_from(path, "the phone's administrator code".to_owned(), &stop).await?),
+        None => None,
+    };
     let bench = Bench::for_a_phone(&args.phone, screen).await?;
     let chosen = bench.pool(&args.pool)?;
     let found = bench.pick(args.phone.device.as_ref()).await?;
     let mut phone = bench.finder.open(&found).await?;
     let mut service = chosen.as_ref().map(|chosen| chosen.pool.enrolment());
-    let checkup = check_up::<_, OcAuth>(phone.driver(), service.as_mut(), &World::system()).await;
+    let mut tell = |waiting: &str| screen.start_spinner(format!("register: {waiting}"));
+    let sign_in = match (args.sign_in, &chosen) {
+        (true, Some(chosen)) => Some(SignInAsked {
+            rehearsal: chosen.rehearsal(bench.lab.as_ref()),
+            administrator_code,
+            tell: &mut tell,
+            stop: stop.clone(),
+        }),
+        (true, None) | (false, _) => None,
+    };
+    let checkup = check_up::<_, OcAuth>(phone.driver(), service.as_mut(), sign_in, &World::system()).await;
+    screen.stop_spinner();
     let checkup = checkup.map_err(CliError::from)?;
     let identity = &checkup.identity;
     let model = format!("{} {}", identity.maker, identity.model);
     screen.line("phone", &dotted(&[format!("port {}", found.slot()), model, identity.mac.to_string()]));
 
-    let findings = findings(&checkup, OffsetDateTime::now_utc());
+    let mut findings = findings(&checkup, OffsetDateTime::now_utc());
+    if args.sign_in {
+        findings.push(sign_in_finding(checkup.rehearsed.as_ref()));
+        screen.json("rehearsal", &checkup.rehearsed);
+    }
     for finding in &findings {
         screen.json("finding", finding);
         let (tone, word) = match finding.verdict {
@@ -175,6 +211,25 @@ fn findings(checkup: &Checkup, now: OffsetDateTime) -> Vec<Finding> {
         findings.push(finding("root", Verdict::Bad, text, Some(next)));
     }
     findings
+}
+
+fn sign_in_finding(rehearsed: Option<&Rehearsed>) -> Finding {
+    let (verdict, text, next_step) = match rehearsed {
+        None => (
+            Verdict::Unknown,
+            "no pool was asked".to_owned(),
+            Some("name the pool: --pool, or --certprov-url with --registrar".to_owned()),
+        ),
+        Some(rehearsed) => {
+            let verdict = match rehearsed.grade {
+                Grade::Good => Verdict::Good,
+                Grade::Bad => Verdict::Bad,
+                Grade::Unknown => Verdict::Unknown,
+            };
+            (verdict, rehearsed.line(), rehearsed.next_step.clone())
+        }
+    };
+    Finding { check: "sign-in", verdict, text, next_step }
 }
 
 fn clock(clock: Option<OffsetDateTime>, now: OffsetDateTime) -> Finding {

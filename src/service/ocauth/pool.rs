@@ -175,7 +175,8 @@ impl Pool {
         &self.0.certprov_url
     }
 
-    pub(in crate::service) fn connector(&self) -> Arc<Connector> {
+    /// By which it is reached.
+    pub fn connector(&self) -> Arc<Connector> {
         self.0.connector.clone()
     }
 
