@@ -301,8 +301,8 @@ impl ChosenPool {
         let configured =
             configured.map(|registrar| Server { host: registrar.host().to_owned(), port: registrar.port(), at: None });
         let in_lab = || {
-            let address = embedded?.registrar().address();
-            Some(Server { host: LAB_REGISTRAR.to_owned(), port: address.port(), at: Some(address) })
+            let port = embedded?.registrar().address().port();
+            Some(Server { host: LAB_REGISTRAR.to_owned(), port, at: None })
         };
         Rehearsal { by: self.pool.connector(), registrar: configured.or_else(in_lab) }
     }
@@ -331,6 +331,8 @@ impl ChosenPool {
             let address = lab.web().address();
             trust.add_file(&lab.ready().trust_anchor)?;
             resolve.push(Resolve { host: LAB_HOST.to_owned(), port: address.port(), address });
+            let address = lab.registrar().address();
+            resolve.push(Resolve { host: LAB_REGISTRAR.to_owned(), port: address.port(), address });
         }
         let mut settings = Settings::new(url, trust);
         settings.resolve = resolve;

@@ -189,14 +189,18 @@ impl Console {
 /// What the rehearsal of a sign-in showed: a block of lines that reads like a step.
 pub(crate) fn rehearsal(rehearsed: &Rehearsed, screen: &Screen) {
     let (tone, word) = match rehearsed.grade {
-        Grade::Good => (Tone::Good, "register"),
-        Grade::Bad => (Tone::Bad, "register: bad"),
-        Grade::Unknown => (Tone::Unsure, "register: unknown"),
+        Grade::Good => (Tone::Good, ""),
+        Grade::Bad => (Tone::Bad, "bad: "),
+        Grade::Unknown => (Tone::Unsure, "unknown: "),
     };
-    let mut label = format!("{word:12}{:>6}  ", took(rehearsed.took));
-    for said in rehearsed.said.iter().cloned().chain(rehearsed.next_step.iter().map(|next| format!("next: {next}"))) {
-        screen.columns(tone, &label, &said);
+    let mut label = format!("{:12}{:>6}  ", "register", took(rehearsed.took));
+    for (number, said) in rehearsed.said.iter().enumerate() {
+        let word = if number == 0 { word } else { "" };
+        screen.columns(tone, &label, &format!("{word}{said}"));
         label = " ".repeat(label.chars().count());
+    }
+    if let Some(next) = &rehearsed.next_step {
+        screen.columns(tone, &label, &format!("next: {next}"));
     }
 }
 

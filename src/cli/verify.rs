@@ -49,6 +49,9 @@ struct Finding {
     check: &'static str,
     verdict: Verdict,
     text: String,
+    /// The same for people, where it is more than a line.
+    #[serde(skip)]
+    lines: Vec<String>,
     next_step: Option<String>,
 }
 
@@ -110,7 +113,10 @@ pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
             Verdict::Bad => (Tone::Bad, "bad"),
             Verdict::Unknown => (Tone::Unsure, "unknown"),
         };
-        screen.toned(tone, word, &format!("{}: {}", finding.check, finding.text));
+        let mut lines = finding.lines.iter();
+        let first = lines.next().unwrap_or(&finding.text);
+        screen.toned(tone, word, &format!("{}: {first}", finding.check));
+        lines.for_each(|line| screen.line("", line));
         if let Some(next) = &finding.next_step {
             screen.line("", &format!("next: {next}"));
         }
@@ -126,6 +132,7 @@ fn findings(checkup: &Checkup, now: OffsetDateTime) -> Vec<Finding> {
         check,
         verdict,
         text,
+        lines: Vec::new(),
         next_step: next.map(str::to_owned),
     };
     let mut findings = Vec::new();
@@ -214,22 +221,19 @@ fn findings(checkup: &Checkup, now: OffsetDateTime) -> Vec<Finding> {
 }
 
 fn sign_in_finding(rehearsed: Option<&Rehearsed>) -> Finding {
-    let (verdict, text, next_step) = match rehearsed {
-        None => (
-            Verdict::Unknown,
-            "no pool was asked".to_owned(),
-            Some("name the pool: --pool, or --certprov-url with --registrar".to_owned()),
-        ),
-        Some(rehearsed) => {
-            let verdict = match rehearsed.grade {
-                Grade::Good => Verdict::Good,
-                Grade::Bad => Verdict::Bad,
-                Grade::Unknown => Verdict::Unknown,
-            };
-            (verdict, rehearsed.line(), rehearsed.next_step.clone())
-        }
+    let check = "sign-in";
+    let Some(rehearsed) = rehearsed else {
+        let next = "name the pool: --pool, or --certprov-url with --registrar".to_owned();
+        let text = "no pool was asked".to_owned();
+        return Finding { check, verdict: Verdict::Unknown, text, lines: Vec::new(), next_step: Some(next) };
     };
-    Finding { check: "sign-in", verdict, text, next_step }
+    let verdict = match rehearsed.grade {
+        Grade::Good => Verdict::Good,
+        Grade::Bad => Verdict::Bad,
+        Grade::Unknown => Verdict::Unknown,
+    };
+    let (lines, next_step) = (rehearsed.said.clone(), rehearsed.next_step.clone());
+    Finding { check, verdict, text: rehearsed.line(), lines, next_step }
 }
 
 fn clock(clock: Option<OffsetDateTime>, now: OffsetDateTime) -> Finding {
@@ -245,7 +249,8 @@ fn clock(clock: Option<OffsetDateTime>, now: OffsetDateTime) -> Finding {
         }
     };
     let next = "run tethercert provision, which sets it, or give the phone the time over its network (NTP)";
-    Finding { check: "clock", verdict, text, next_step: (verdict == Verdict::Bad).then(|| next.to_owned()) }
+    let next_step = (verdict == Verdict::Bad).then(|| next.to_owned());
+    Finding { check: "clock", verdict, text, lines: Vec::new(), next_step }
 }
 
 fn dates(from: OffsetDateTime, until: OffsetDateTime, whose: &str, now: OffsetDateTime) -> Finding {
@@ -258,5 +263,5 @@ fn dates(from: OffsetDateTime, until: OffsetDateTime, whose: &str, now: OffsetDa
         }
         () => (Verdict::Good, format!("{both}: good by {whose}"), None),
     };
-    Finding { check: "dates", verdict, text, next_step: next.map(str::to_owned) }
+    Finding { check: "dates", verdict, text, lines: Vec::new(), next_step: next.map(str::to_owned) }
 }

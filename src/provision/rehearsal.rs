@@ -215,7 +215,7 @@ async fn at<D: Driver>(
     let client = Client::new(rehearsal.by.clone(), endpoint, vec![credential], Rules::default(), World::system());
     let client = Arc::new(client);
 
-    tell(&format!("{} at {server}", who.user));
+    tell(&format!("{} at {}", who.user, place(&server)));
     let mut signatures = 0;
     let (mut nobody, mut again) = (|_: &Passed| {}, |_: &Passed| {});
     let mut registering = Box::pin(client.register(&server, &mut nobody));
@@ -262,14 +262,11 @@ async fn signed_in(
         Err(failure) => (failure.passed.clone(), Some(full_text(&failure.error))),
     };
     let shown = shown(&facts, &steps, signatures);
-    let product = shown.product.as_deref().map(|product| format!(" ({product})")).unwrap_or_default();
-    let at = shown.registrar.clone().unwrap_or_default();
-    let scheme = shown.scheme.clone().unwrap_or_default();
-    let inside = shown.inner_tls.as_deref().map(|inner| format!("inside {inner}: ")).unwrap_or_default();
-    let mut said = vec![
-        format!("{user} at {at}{product}, by {scheme}"),
-        format!("{inside}signed in the phone, the key never left it"),
-    ];
+    let by = [shown.product.clone(), shown.scheme.as_ref().map(|scheme| format!("by {scheme}"))];
+    let by: Vec<String> = by.into_iter().flatten().collect();
+    let mut said = vec![format!("{user} at {}", shown.registrar.as_deref().unwrap_or_default()), by.join(", ")];
+    said.extend(shown.inner_tls.as_ref().map(|inner| format!("inside {inner}")));
+    said.push("signed in the phone: its key never left it".to_owned());
     said.push(match &signed_off {
         None => format!("registered for {lasts} s, and signed off again"),
         Some(error) => format!("registered; not signed off ({error}), which ends by itself in {lasts} s"),
@@ -285,13 +282,13 @@ fn failed(failure: &Failure, signatures: u32) -> Rehearsed {
         RegistrarError::Negotiation { source: NegotiationError::Tunnel(TunnelError::KeyOutOfReach), .. } => BY_ITSELF,
         error => error.next_step(),
     };
-    let mut said = vec![format!("{server}: {}", full_text(error))];
+    let mut said = vec![full_text(error)];
     said.extend(facts.skew());
     Rehearsed {
         grade: grade(error),
         said,
         next_step: Some(next.to_owned()),
-        registrar: Some(server.to_string()),
+        registrar: Some(place(server)),
         ..shown(facts, passed, signatures)
     }
 }
@@ -326,7 +323,7 @@ fn refused_by_the_phone(error: &PhoneError, server: &Server, signatures: u32) ->
     };
     Rehearsed {
         grade,
-        registrar: Some(server.to_string()),
+        registrar: Some(place(server)),
         signatures,
         ..Rehearsed::not_tried(full_text(error), error.next_step())
     }
@@ -337,7 +334,7 @@ fn shown(facts: &Facts, passed: &[Passed], signatures: u32) -> Rehearsed {
     let version = facts.version.map(|version| format!(" version {version}")).unwrap_or_default();
     Rehearsed {
         next_step: None,
-        registrar: facts.server.as_ref().map(ToString::to_string),
+        registrar: facts.server.as_ref().map(place),
         product: facts.product().map(str::to_owned).or_else(|| facts.kind.clone()),
         scheme: facts.scheme.map(|scheme| format!("{scheme}{version}")),
         outer_tls: facts.outer.as_ref().map(ToString::to_string),
@@ -349,10 +346,15 @@ fn shown(facts: &Facts, passed: &[Passed], signatures: u32) -> Rehearsed {
     }
 }
 
+/// The server by its name; by which of its addresses is nothing to the reader.
+fn place(server: &Server) -> String {
+    Server { at: None, ..server.clone() }.to_string()
+}
+
 fn step(passed: &Passed) -> RegistrarStep {
     RegistrarStep {
         step: passed.stage.name(),
-        server: passed.server.to_string(),
+        server: place(&passed.server),
         said: passed.said.clone(),
         took: passed.took,
     }
