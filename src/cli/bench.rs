@@ -18,7 +18,8 @@ use tethercert::phone::definition::Definitions;
 use tethercert::phone::tether::HostKey;
 use tethercert::phone::{Finder, Found, PhoneError};
 use tethercert::pool::{HostAndPort, PoolName, without_password};
-use tethercert::provision::Stop;
+use tethercert::provision::{Rehearsal, Stop};
+use tethercert::registrar::Server;
 use tethercert::service::ocauth::{DownloadPlace, Pool, Profile, RootDownload, Settings};
 use tethercert::tls::{Engine, Proxy, Resolve};
 use tethercert::usb::capture::Tap;
@@ -37,8 +38,8 @@ const USBIP: &str = "TETHERCERT_USBIP";
 const USB_TRACE: &str = "TETHERCERT_USB_TRACE";
 /// The lab's pool as the screen names it. It resolves nowhere: the embedded lab says where it is.
 const LAB_HOST: &str = "web.contoso.example";
-/// Its registrar, likewise, at the usual port.
-pub(crate) const LAB_REGISTRAR: &str = "sip.contoso.example";
+/// Its registrar, the same way.
+const LAB_REGISTRAR: &str = "sip.contoso.example";
 
 /// Where phones are looked for.
 #[derive(Args, Debug, Default)]
@@ -317,6 +318,23 @@ impl ChosenPool {
         Self::made(chosen, embedded, &End::ThisComputer, args.explain, screen)
     }
 
+    /// The registrar that is configured, or the embedded lab's.
+    pub(crate) fn registrar(&self, embedded: Option<&Lab>) -> Option<Server> {
+        let configured = self.settings.registrar.as_ref().map(|registrar| &registrar.value);
+        let configured =
+            configured.map(|registrar| Server { host: registrar.host().to_owned(), port: registrar.port(), at: None });
+        let in_lab = || {
+            let port = embedded?.registrar().address().port();
+            Some(Server { host: LAB_REGISTRAR.to_owned(), port, at: None })
+        };
+        configured.or_else(in_lab)
+    }
+
+    /// Where a sign-in is rehearsed: that registrar, or else the one that the phone knows.
+    pub(crate) fn rehearsal(&self, embedded: Option<&Lab>) -> Rehearsal {
+        Rehearsal { by: self.pool.connector(), registrar: self.registrar(embedded) }
+    }
+
     /// The pool that was settled on, if its address is known. Says what has to be said about it; nothing is connected to.
     pub(crate) fn of(
         chosen: PoolSettings,
@@ -352,7 +370,7 @@ impl ChosenPool {
             trust.add_file(&lab.ready().trust_anchor)?;
             resolve.push(Resolve { host: LAB_HOST.to_owned(), port: address.port(), address });
             let address = lab.registrar().address();
-            resolve.push(Resolve { host: LAB_REGISTRAR.to_owned(), port: tethercert::registrar::PORT, address });
+            resolve.push(Resolve { host: LAB_REGISTRAR.to_owned(), port: address.port(), address });
         }
         let mut settings = Settings::new(url, trust);
         settings.resolve = resolve;

@@ -1,7 +1,7 @@
 //! What both tests are put together from: the user, the pool, the registrar, and this computer's test device.
 
 use super::super::ask::Person;
-use super::super::bench::{ChosenPool, LAB_REGISTRAR, PoolArgs, ledger_path, refuse_in_lab};
+use super::super::bench::{ChosenPool, PoolArgs, ledger_path, refuse_in_lab};
 use super::super::discovery;
 use super::super::error::CliError;
 use super::super::exit::Exit;
@@ -24,7 +24,7 @@ use tethercert::lab::web_services::User;
 use tethercert::lab::{Lab, LabOptions};
 use tethercert::pool;
 use tethercert::provision::{ProvisionError, Stop};
-use tethercert::registrar::{PORT, Rules, Server};
+use tethercert::registrar::Rules;
 use tethercert::service::ErrorClass;
 use tethercert::world::World;
 
@@ -107,7 +107,12 @@ impl Setting {
                 return Ok(Begun::Over(outcome(name, &report, &user, "", "", screen)));
             }
         };
-        let server = registrar(&chosen, lab.is_some())?;
+        let server = chosen.registrar(lab.as_ref()).ok_or_else(|| {
+            CliError::usage(
+                "the registrar is not known",
+                "give it by --registrar sip.contoso.example:5061, or put it into the pool's file as `registrar`",
+            )
+        })?;
         let rules = Rules {
             transaction: Duration::from_secs(args.timeout),
             allowed_hosts: chosen.settings.allow_hosts.value.clone(),
@@ -255,17 +260,5 @@ async fn meant(
         (Ok(None), None) => Ok(Meant::Nothing(step(stopped(&no_pool())))),
         (Err(error @ CliError::Job(ProvisionError::Stopped)), _) => Err(error),
         (Err(error), _) => Ok(Meant::Nothing(step(stopped(&error)))),
-    }
-}
-
-/// The registrar that is meant.
-fn registrar(chosen: &ChosenPool, lab: bool) -> Result<Server, CliError> {
-    match &chosen.settings.registrar {
-        Some(given) => Ok(Server { host: given.value.host().to_owned(), port: given.value.port(), at: None }),
-        None if lab => Ok(Server { host: LAB_REGISTRAR.to_owned(), port: PORT, at: None }),
-        None => Err(CliError::usage(
-            "the registrar is not known",
-            "give it by --registrar sip.contoso.example:5061, or put it into the pool's file as `registrar`",
-        )),
     }
 }
