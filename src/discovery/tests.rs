@@ -26,6 +26,10 @@ struct Wrong {
     records: Vec<(&'static str, DnsData)>,
 }
 
+fn of_contoso() -> Options {
+    Options { domain: Some("contoso.example".to_owned()), ..Options::default() }
+}
+
 fn local() -> DnsData {
     DnsData::A(Ipv4Addr::LOCALHOST)
 }
@@ -71,7 +75,7 @@ fn has(discovered: &Discovered, trouble: Trouble, evidence: &str) {
     let found = discovered.findings.iter().find(|finding| finding.says == trouble.text());
     let found = found.unwrap_or_else(|| panic!("{trouble:?} is not among {:#?}", discovered.findings));
     assert!(found.evidence.iter().any(|line| line.contains(evidence)), "{evidence:?} is not in {:?}", found.evidence);
-    assert_eq!(found.next_step.as_deref().is_some_and(|next| !next.is_empty()), true);
+    assert!(found.next_step.as_deref().is_some_and(|next| !next.is_empty()));
 }
 
 fn has_not(discovered: &Discovered, trouble: Trouble) {
@@ -278,21 +282,19 @@ async fn what_is_wrong_with_the_time_is_told_apart() {
         let network = Network::with(Wrong { time: Some(fault), ..Wrong::default() }).await;
         has(&network.find().await, trouble, evidence);
     }
-    let closed = DnsData::Srv(0, 0, 1, "time.contoso.example".to_owned());
-    let records = vec![("_ntp._udp.contoso.example", closed)];
-    let network = Network::with(Wrong { records, no_dhcp: true, ..Wrong::default() }).await;
-    assert!(network.find().await.dns.iter().any(|it| it.record == dns::TIME));
+    let closed = std::net::UdpSocket::bind(LOOPBACK).unwrap().local_addr().unwrap().port();
+    let plan = DnsPlan::default()
+        .with("_ntp._udp.contoso.example", DnsData::Srv(0, 0, closed, "time.contoso.example".to_owned()))
+        .with("time.contoso.example", local());
+    let dns = SmallServer::dns(LOOPBACK, plan).await.unwrap();
+    let options = Options { dns: AskDns::Server(dns.address()), dhcp: AskDhcp::Nobody, ..of_contoso() };
+    has(&find(&options).await, Trouble::TimeSilent, &format!("time.contoso.example:{closed} (127.0.0.1)"));
 }
 
 #[tokio::test]
 async fn without_a_record_for_the_time_phones_have_only_the_internet() {
     let dns = SmallServer::dns(LOOPBACK, DnsPlan::default()).await.unwrap();
-    let options = Options {
-        domain: Some("contoso.example".to_owned()),
-        dhcp: AskDhcp::Nobody,
-        dns: AskDns::Server(dns.address()),
-        ..Options::default()
-    };
+    let options = Options { dns: AskDns::Server(dns.address()), dhcp: AskDhcp::Nobody, ..of_contoso() };
     has(&find(&options).await, Trouble::NoTimeRecord, "_ntp._udp.contoso.example");
 }
 
