@@ -7,6 +7,7 @@ pub mod faults;
 mod hands;
 pub mod keys;
 mod listeners;
+mod ntlm;
 pub mod phone;
 pub mod pki;
 pub mod proxy;

@@ -235,7 +235,9 @@ async fn keys_that_the_registrar_has_forgotten_are_made_anew() {
     registration.renew(&mut |_| {}).await.unwrap();
     let stages: Vec<Stage> = registration.passed().iter().skip(4).map(|passed| passed.stage).collect();
     assert_eq!(stages, [Stage::Ask, Stage::Handshake, Stage::Register]);
+    bench.lab.registrar().faults().association_dropped = 1;
     registration.sign_off(&mut |_| {}).await.unwrap();
+    assert!(bench.lab.registrar().registrations().is_empty());
 }
 
 #[tokio::test]

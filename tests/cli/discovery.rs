@@ -9,18 +9,19 @@ const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCA
 const ALICE: &str = "alice@contoso.example";
 
 /// A DHCP and a DNS server on loopback.
-struct Network {
+pub(super) struct Network {
     dhcp: DhcpServer,
     dns: SmallServer,
     _runtime: tokio::runtime::Runtime,
 }
 
 impl Network {
-    fn with(faults: &[DhcpFault], web_port: u16) -> Self {
+    pub(super) fn with(faults: &[DhcpFault], web_port: u16) -> Self {
         Self::named("pool.contoso.example", faults, web_port)
     }
 
-    fn named(registrar: &str, faults: &[DhcpFault], web_port: u16) -> Self {
+    /// With another registrar.
+    pub(super) fn named(registrar: &str, faults: &[DhcpFault], web_port: u16) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (registrar, faults) = (registrar.to_owned(), faults.to_vec());
         let plan = DhcpPlan { registrar, faults, web_port, ..DhcpPlan::default() };
@@ -34,7 +35,7 @@ impl Network {
     }
 
     /// A tool that asks these two and nobody else.
-    fn tool(&self) -> Tool {
+    pub(super) fn tool(&self) -> Tool {
         Tool::new()
             .with("TETHERCERT_DISCOVERY", "on")
             .with("TETHERCERT_DHCP_SERVER", self.dhcp.address().to_string())
@@ -148,23 +149,6 @@ fn a_person_decides_about_a_name_outside_the_users_domain() {
         assert_eq!((code == 6, shown.contains("outside the user's SIP domain")), (refused, refused), "{shown}");
         assert!(code != 0, "{shown}");
     }
-}
-
-#[test]
-fn a_test_of_a_pool_finds_it_too() {
-    let lab = TestLab::start(0, |_| {});
-    let (web, registrar) = (lab.lab.web().address().port(), lab.lab.registrar().address().port());
-    let network = Network::named("sip.contoso.example", &[], web);
-    let resolve = [("web.contoso.example", web, web), ("sip.contoso.example", 5061, registrar)]
-        .map(|(host, port, to)| format!("{host}:{port}:127.0.0.1:{to}"));
-    let alice = &lab.ready.users[0];
-    let mut words = vec!["test", "bootstrap", "--user", ALICE, "--phone-number", &alice.phone_number];
-    words.extend(["--pin-file", path(&alice.pin_file), "--trust-anchor", path(&lab.ready.trust_anchor), "--json"]);
-    words.extend(["--resolve", &resolve[0], "--resolve", &resolve[1]]);
-    let ran = network.tool().run(&words);
-    assert_eq!(ran.code, 0, "{}", ran.whole());
-    let found = ran.lines().into_iter().find(|line| line["type"] == "pool_found").unwrap();
-    assert_eq!(found["registrar_from"], "option 120 of 127.0.0.67");
 }
 
 #[test]

@@ -21,8 +21,8 @@ const DISCOVERY: &str = "TETHERCERT_DISCOVERY";
 
 /// A pool that was found.
 pub(crate) struct FoundPool {
-    certprov_url: Setting<String>,
-    registrar: Option<Setting<HostAndPort>>,
+    pub(crate) certprov_url: Setting<String>,
+    pub(crate) registrar: Option<Setting<HostAndPort>>,
 }
 
 impl FoundPool {
