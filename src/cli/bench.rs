@@ -294,9 +294,32 @@ impl Bench {
     }
 }
 
+/// This end of the wire to a pool.
+enum End {
+    /// Phones, which may be a lab's or not. They have to trust every server.
+    Phones { lab: bool },
+    /// This computer stands for one: as good as a lab's phone where the pool is a lab, and the judge of each server as it
+    /// meets it.
+    ThisComputer,
+}
+
 impl ChosenPool {
-    /// Where a sign-in is rehearsed: the registrar that is configured, the embedded lab's, or else the one that the phone knows.
-    pub(crate) fn rehearsal(&self, embedded: Option<&Lab>) -> Rehearsal {
+    /// The pool that is meant by a command that needs no phone, since this computer stands for one.
+    pub(crate) fn without_phone(
+        embedded: Option<&Lab>,
+        args: &PoolArgs,
+        who: Who,
+        screen: &Screen,
+    ) -> Result<Option<Self>, CliError> {
+        let chosen = match embedded {
+            Some(lab) => PoolSettings::in_lab(args, who, Pool::address(&lab.web().certprov_url(LAB_HOST))?)?,
+            None => PoolSettings::of(args, who)?,
+        };
+        Self::made(chosen, embedded, &End::ThisComputer, args.explain, screen)
+    }
+
+    /// The registrar that is configured, or the embedded lab's.
+    pub(crate) fn registrar(&self, embedded: Option<&Lab>) -> Option<Server> {
         let configured = self.settings.registrar.as_ref().map(|registrar| &registrar.value);
         let configured =
             configured.map(|registrar| Server { host: registrar.host().to_owned(), port: registrar.port(), at: None });
@@ -304,7 +327,12 @@ impl ChosenPool {
             let port = embedded?.registrar().address().port();
             Some(Server { host: LAB_REGISTRAR.to_owned(), port, at: None })
         };
-        Rehearsal { by: self.pool.connector(), registrar: configured.or_else(in_lab) }
+        configured.or_else(in_lab)
+    }
+
+    /// Where a sign-in is rehearsed: that registrar, or else the one that the phone knows.
+    pub(crate) fn rehearsal(&self, embedded: Option<&Lab>) -> Rehearsal {
+        Rehearsal { by: self.pool.connector(), registrar: self.registrar(embedded) }
     }
 
     /// The pool that was settled on, if its address is known. Says what has to be said about it; nothing is connected to.
@@ -312,6 +340,16 @@ impl ChosenPool {
         chosen: PoolSettings,
         embedded: Option<&Lab>,
         lab_phones: bool,
+        explain: bool,
+        screen: &Screen,
+    ) -> Result<Option<Self>, CliError> {
+        Self::made(chosen, embedded, &End::Phones { lab: lab_phones }, explain, screen)
+    }
+
+    fn made(
+        chosen: PoolSettings,
+        embedded: Option<&Lab>,
+        end: &End,
         explain: bool,
         screen: &Screen,
     ) -> Result<Option<Self>, CliError> {
@@ -340,7 +378,8 @@ impl ChosenPool {
         settings.engine = chosen.engine.value;
         settings.proxy = chosen.proxy.value.clone();
         let registrar = chosen.registrar.iter().map(|registrar| &registrar.value);
-        for server in registrar.chain(&chosen.also_servers.value) {
+        let judged = registrar.chain(&chosen.also_servers.value).filter(|_| matches!(end, End::Phones { .. }));
+        for server in judged {
             let server = (server.host().to_owned(), server.port());
             if !settings.also_servers.contains(&server) {
                 settings.also_servers.push(server);
@@ -361,7 +400,7 @@ impl ChosenPool {
         // Without a file a PIN goes only where both ends of the wire are a lab's.
         settings.profile = match &chosen.profile {
             Some(file) => Some(Profile::from_file(&file.value)?),
-            None => (lab && lab_phones).then(Profile::lab),
+            None => (lab && !matches!(end, End::Phones { lab: false })).then(Profile::lab),
         };
         let pool = Pool::new(settings)?;
         Ok(Some(Self { url: pool.certprov_url().to_string(), pool, lab, settings: chosen }))

@@ -1,11 +1,13 @@
 //! Is the phone as it should be?
 
 use super::bench::{Bench, PhoneArgs, PoolArgs};
+use super::discovery;
 use super::error::CliError;
 use super::exit::Exit;
 use super::job::secret_from;
 use super::operator::vouched;
 use super::screen::{Screen, Tone};
+use super::settings::Who;
 use super::stop::stop_on_signals;
 use super::text::{date, dotted, span};
 use clap::Args as ClapArgs;
@@ -80,7 +82,13 @@ pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
         None => None,
     };
     let bench = Bench::for_a_phone(&args.phone, screen).await?;
-    let chosen = bench.pool(&args.pool)?;
+    let chosen = match bench.pool(&args.pool)? {
+        Some(chosen) => Some(chosen),
+        None => match discovery::for_looking(screen).await? {
+            Some(found) => bench.pool_for(&args.pool, found.told(Who::default()))?,
+            None => None,
+        },
+    };
     let found = bench.pick(args.phone.device.as_ref()).await?;
     let mut phone = bench.finder.open(&found).await?;
     let mut service = chosen.as_ref().map(|chosen| chosen.pool.enrolment());
@@ -174,7 +182,7 @@ fn findings(checkup: &Checkup, now: OffsetDateTime) -> Vec<Finding> {
         None => finding(
             "server",
             Verdict::Unknown,
-            "no pool was asked".to_owned(),
+            "no pool was asked: none is configured, and discovery found none".to_owned(),
             Some("name the pool with --certprov-url to judge its chain through the phone's eyes"),
         ),
         Some(Err(error)) => {

@@ -1,7 +1,7 @@
 //! What a test found, step by step.
 
 use crate::credential::{Fingerprint, SipAddress};
-use crate::registrar::Stage;
+use crate::registrar::{Facts, Stage};
 use crate::service::ErrorClass;
 use crate::service::ocauth::commands;
 use serde::Serialize;
@@ -197,6 +197,8 @@ pub struct Report {
     pub steps: Vec<StepReport>,
     /// Address by address, where each was asked for.
     pub addresses: Vec<AddressReport>,
+    /// What the registrar showed last, as far as it got.
+    pub registrar: Option<Facts>,
     /// What is left behind.
     pub remains: Option<Remains>,
 }
@@ -233,7 +235,7 @@ mod tests {
             step(Step::Certificate, trouble.clone().result()),
             step(Step::SignOff, trouble.result()),
         ];
-        let report = Report { steps, addresses: Vec::new(), remains: None };
+        let report = Report { steps, addresses: Vec::new(), registrar: None, remains: None };
         let stopped = report.stopped_at().unwrap();
         assert_eq!((stopped.step, report.latency()), (Step::Certificate, Duration::from_millis(15)));
         assert!(matches!(stopped.result, StepResult::Unknown(_)));

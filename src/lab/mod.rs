@@ -1,10 +1,13 @@
 //! The lab: the other end of every wire. Virtual phones behind a USB/IP server, Web Services behind HTTPS, each a peer
 //! that speaks the real protocol and can be made to fail on purpose. It implements none of the program's traits.
 
+pub mod dhcp;
+pub mod dns;
 pub mod faults;
 mod hands;
 pub mod keys;
 mod listeners;
+mod ntlm;
 pub mod phone;
 pub mod pki;
 pub mod proxy;

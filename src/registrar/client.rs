@@ -137,7 +137,11 @@ impl Client {
         course.facts.offered = offer.challenges.iter().map(|it| it.scheme.to_string()).collect();
         course.facts.offered.extend(offer.unknown.iter().cloned());
         course.facts.sts_uri = offer.challenges.iter().find_map(|challenge| challenge.sts_uri.clone());
-        let kind = course.facts.kind.clone().map(|kind| format!("{kind}, ")).unwrap_or_default();
+        let kind = match (&course.facts.kind, course.facts.product()) {
+            (Some(kind), Some(product)) => format!("{kind} ({product}), "),
+            (Some(kind), None) => format!("{kind}, "),
+            (None, _) => String::new(),
+        };
         let skew = course.facts.skew().map(|skew| format!("; {skew}")).unwrap_or_default();
         course.pass(format!("{kind}offers {}{skew}", offer.names()));
 

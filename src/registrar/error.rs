@@ -34,7 +34,7 @@ impl Stage {
     pub fn name(self) -> &'static str {
         match self {
             Self::Connect => "connect",
-            Self::Ask => "ask",
+            Self::Ask => "challenge",
             Self::Handshake => "handshake",
             Self::Register => "register",
             Self::Renew => "renew",
@@ -311,7 +311,10 @@ impl RegistrarError {
             }
             Self::UnknownVersion { .. } => "report the server's version, with what `--json` says of this step",
             Self::Negotiation { source, .. } => source.next_step(),
-            Self::HandshakeRefused { .. } | Self::NotAccepted { scheme: Scheme::TlsDsk, .. } => {
+            Self::NotAccepted { scheme: Scheme::TlsDsk, .. } => {
+                "repeat in a minute: the certificate may not have reached this server yet, or the server has lost the sign-in; if it stays, it may be revoked, or the server wants signatures by another hash: give the administrator this server's name and the time"
+            }
+            Self::HandshakeRefused { .. } => {
                 "the certificate may be revoked or of another user, or this server does not have it yet: wait half a minute for replication and repeat; then publish a new one"
             }
             Self::NotAccepted { scheme: Scheme::Ntlm | Scheme::Kerberos, .. } => {

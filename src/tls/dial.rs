@@ -42,12 +42,11 @@ impl Dialer {
         self.reach(host, port, &addresses).await
     }
 
-    /// All addresses of a name; of one that was led elsewhere, that one.
+    /// All addresses of a name; of one that was led elsewhere, those that it is led to.
     pub(super) async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, TlsError> {
-        match self.resolve.iter().find(|r| r.port == port && bare(&r.host).eq_ignore_ascii_case(host)) {
-            Some(resolve) => Ok(vec![resolve.address]),
-            None => self.look_up(host, port).await,
-        }
+        let given = self.resolve.iter().filter(|r| r.port == port && bare(&r.host).eq_ignore_ascii_case(host));
+        let given: Vec<SocketAddr> = given.map(|resolve| resolve.address).collect();
+        if given.is_empty() { self.look_up(host, port).await } else { Ok(given) }
     }
 
     async fn look_up(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, TlsError> {

@@ -152,3 +152,23 @@ async fn a_right_password_can_be_refused_on_purpose() {
     assert_eq!(client.ntlm("NTLM", &alice.login, &password, body.clone()).await.status, 401);
     assert_eq!(client.ntlm("NTLM", &alice.login, &password, body).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_client_of_the_era_without_an_integrity_code_is_judged_by_its_response() {
+    let lab = lab().await;
+    let (alice, right) = alice(&lab);
+    let (domain, name) = alice.login.split_once('\\').unwrap();
+    for (password, status) in [(right.as_str(), 200), ("wrong", 401)] {
+        let mut client = Client::connect(&lab).await;
+        let body = client.rst_body(None);
+        let hello = [b"NTLMSSP\0\x01\0\0\0".as_slice(), &0x6208_8201_u32.to_le_bytes(), &[0; 24]].concat();
+        let hello = format!("NTLM {}", STANDARD.encode(hello));
+        let challenged = client.rst(STS, Some(&hello), body.clone()).await;
+        let challenge = challenged.header("www-authenticate").strip_prefix("NTLM ").unwrap().to_owned();
+        let challenge = STANDARD.decode(challenge).unwrap();
+        let (token, _) = crate::lab::ntlm::tests::answered(&challenge, (domain, name, password), 0x6208_8201);
+        let token = format!("NTLM {}", STANDARD.encode(token));
+        assert_eq!(client.rst(STS, Some(&token), body).await.status, status);
+    }
+    assert_eq!(why(&lab), "wrong password");
+}
