@@ -361,6 +361,7 @@ fn read(session: &Session, answer: &Message) -> Result<Offer, RegistrarError> {
 fn ends(credential: &Credential) -> Option<OffsetDateTime> {
     match credential {
         Credential::Certificate(identity) => Certificate::from_der(&identity.certificate).ok().map(|it| it.not_after()),
+        Credential::Password(_) => None,
     }
 }
 
