@@ -5,7 +5,7 @@ use regex::Regex;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Mutex;
-use tethercert::lab::faults::Fault;
+use tethercert::lab::faults::{Fault, Group};
 use tethercert::lab::{Lab, LabOptions, Ready};
 
 const PAGE: &str = "docs/faults.md";
@@ -198,8 +198,9 @@ fn every_fault_of_the_list_is_on_the_page() {
         CASES.iter().map(|(fault, _)| fault.split_once('=').map_or(*fault, |(name, _)| name)).collect();
     // The one waits for as long as the program waits for a phone, the other asks this computer's DNS for a name.
     let left_out = ["hangs-at", "metadata-foreign-host"];
-    let missing: Vec<&str> =
-        Fault::all().map(|fault| fault.name).filter(|name| !shown.contains(name) && !left_out.contains(name)).collect();
+    // What a registrar does wrong is nothing to a job that does not sign in.
+    let of_a_job = Fault::all().filter(|fault| fault.group != Group::Registrar).map(|fault| fault.name);
+    let missing: Vec<&str> = of_a_job.filter(|name| !shown.contains(name) && !left_out.contains(name)).collect();
     assert_eq!(missing, [""; 0]);
 }
 
