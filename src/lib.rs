@@ -21,6 +21,8 @@ compile_error!(
 
 pub mod credential;
 pub mod device;
+pub mod diagnose;
+pub mod discovery;
 mod folders;
 #[cfg(all(feature = "gadget", target_os = "linux"))]
 pub mod gadget;

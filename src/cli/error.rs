@@ -2,6 +2,8 @@
 
 use super::exit::Exit;
 use std::io;
+use tethercert::diagnose::TestDeviceError;
+pub(crate) use tethercert::diagnose::causes;
 use tethercert::lab::usbip::AttachError;
 use tethercert::ledger::LedgerError;
 use tethercert::phone::PhoneError;
@@ -51,6 +53,8 @@ pub(crate) enum CliError {
     WriteCapture(#[from] WriteError),
     #[error(transparent)]
     Trust(#[from] TrustError),
+    #[error(transparent)]
+    TestDevice(#[from] TestDeviceError),
     #[error(transparent)]
     Roster(#[from] RosterError),
     /// A file with a secret, or a secret that nobody gave.
@@ -105,6 +109,7 @@ impl CliError {
             Self::Capture(error) => error.next_step().to_owned(),
             Self::WriteCapture(error) => error.next_step().to_owned(),
             Self::Trust(error) => error.next_step().to_owned(),
+            Self::TestDevice(error) => error.next_step().to_owned(),
             Self::Roster(error) => error.next_step().to_owned(),
             Self::Secret(error) => error.next_step(),
             Self::NotWritten { .. } => "check that this user may write there, or name another folder".into(),
@@ -177,6 +182,7 @@ impl CliError {
             | Self::NotWritten { .. }
             | Self::Lab(_)
             | Self::Attach(_)
+            | Self::TestDevice(_)
             | Self::Signals(_) => Exit::Failed,
         }
     }
@@ -185,21 +191,4 @@ impl CliError {
     pub(crate) fn causes(&self) -> Vec<String> {
         causes(self)
     }
-}
-
-/// What is under an error, from the top.
-pub(crate) fn causes(error: &dyn std::error::Error) -> Vec<String> {
-    let mut causes = Vec::new();
-    let mut last = error.to_string();
-    let mut below = error.source();
-    while let Some(cause) = below {
-        // A library's link into its own manual helps nobody at a desk.
-        let text = cause.to_string().split(": https://docs.rs/").next().unwrap_or_default().to_owned();
-        if !last.ends_with(&text) {
-            causes.push(text.clone());
-        }
-        last = text;
-        below = cause.source();
-    }
-    causes
 }

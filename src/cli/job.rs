@@ -2,6 +2,7 @@
 
 use super::ask::Person;
 use super::bench::{Bench, ChosenPool, PoolArgs};
+use super::discovery;
 use super::error::CliError;
 use super::exit::Exit;
 use super::job_record::RecordFile;
@@ -105,6 +106,8 @@ pub(crate) struct Decisions {
     /// Nobody is asked to compare a short code, whoever is there.
     pub(crate) no_code: bool,
     pub(crate) parting: Option<Parting>,
+    /// The sign-in is rehearsed after the proof.
+    pub(crate) sign_in: bool,
 }
 
 /// What is asked for, before its phone is known.
@@ -164,7 +167,7 @@ impl Asked {
         secrets: Option<Secrets>,
         decisions: Decisions,
     ) -> Result<Self, CliError> {
-        let chosen = pool(desk, user, sign_in, retry, typed).await?;
+        let chosen = pool(desk, user, (sign_in, retry, typed), decisions.yes).await?;
         refuse_mixed_worlds(desk.bench, &chosen)?;
         let auth = auth(&chosen.settings)?;
         let account = match auth {
@@ -204,6 +207,13 @@ impl Asked {
         let Self { order, answers, lab_user, record } = self;
         let compare_code = desk.screen.can_ask() && !order.decisions.no_code && desk.bench.lab.is_none();
         let mut job = Job { compare_code, ..order.job(found) };
+        if let (true, Some(lab)) = (order.decisions.sign_in, &desk.bench.lab) {
+            let rehearsal = order.chosen.rehearsal(Some(lab));
+            // The phone signs only for a server of its own settings.
+            job.registrar =
+                rehearsal.registrar.as_ref().map(|registrar| format!("{}:{}", registrar.host, registrar.port));
+            job.rehearsal = Some(rehearsal);
+        }
         let mut service = order.chosen.pool.enrolment();
         let mut console = Console::new(desk.screen.clone(), desk.stop.clone(), answers, lab_user);
         let (driver, ledger, stop) = (phone.driver(), desk.ledger, desk.stop);
@@ -275,6 +285,7 @@ impl Order {
             require_authentic: decisions.require_authentic,
             registrar: settings.registrar.as_ref().map(|registrar| registrar.value.to_string()),
             web_services: self.chosen.url.clone(),
+            rehearsal: decisions.sign_in.then(|| self.chosen.rehearsal(None)),
             parting: decisions.parting.unwrap_or(Parting::Leave),
             slot: found.slot().to_string(),
             lab: self.chosen.lab,
@@ -343,17 +354,19 @@ impl Auth {
     }
 }
 
-/// The pool that is meant; on a terminal its address is asked for where none is.
+/// The pool that is meant; where none is, the one that discovery finds; on a terminal its address is asked for at last.
 async fn pool(
     desk: &Desk<'_>,
     user: &Setting<SipAddress>,
-    sign_in: &SignInArgs,
-    retry: &RetryArgs,
-    typed: &PoolArgs,
+    (sign_in, retry, typed): (&SignInArgs, &RetryArgs, &PoolArgs),
+    yes: bool,
 ) -> Result<ChosenPool, CliError> {
     let who = |certprov_url| who(user, sign_in, retry, certprov_url);
     if let Some(chosen) = desk.bench.pool_for(typed, who(None))? {
         return Ok(chosen);
+    }
+    if let Some(found) = discovery::for_user(&user.value, &typed.at, yes, desk.screen, desk.stop).await? {
+        return desk.bench.pool_for(typed, found.told(who(None)))?.ok_or_else(no_pool);
     }
     let person = Person::at(desk.screen, desk.stop).ok_or_else(no_pool)?;
     desk.screen.note("no pool is configured; tethercert setup pool NAME keeps what is asked for here");
@@ -371,6 +384,7 @@ pub(crate) fn who(
     let auth = sign_in.auth.and_then(|auth| Some(auth.to_possible_value()?.get_name().to_owned()));
     Who {
         certprov_url,
+        registrar: None,
         user: Some(user.clone()),
         auth: Setting::of_option("--auth", auth),
         login: Setting::of_option("--login", sign_in.login.clone()),
@@ -381,9 +395,9 @@ pub(crate) fn who(
 
 pub(crate) fn no_pool() -> CliError {
     CliError::usage(
-        "no pool is configured, and finding it by DHCP or DNS is not built yet",
+        "no pool is configured, and discovery found none",
         "set it up once with tethercert setup pool NAME, or give its address: --certprov-url \
-         https://web.contoso.example/CertProv/CertProvisioningService.svc",
+         https://web.contoso.example/CertProv/CertProvisioningService.svc; tethercert discovery says why none was found",
     )
 }
 

@@ -158,7 +158,8 @@ impl Pki {
     pub fn server_called(&self, names: &[&str], faults: &ServerFaults, issuer_address: &str) -> ServerIdentity {
         let stranger = faults.unknown_root.then(|| Authority::root("Unknown Root CA (LAB)", rsa(&self.keys)));
         let root = stranger.as_ref().unwrap_or(&self.root);
-        let name = "Contoso Issuing CA 2 (LAB)";
+        // By another name, since who knows the pool's own issuing CA would complete the chain to the pool's root with it.
+        let name = if stranger.is_some() { "Unknown Issuing CA (LAB)" } else { "Contoso Issuing CA 2 (LAB)" };
         let issuing = root.issuing_ca(name, &self.issuing_key, faults.intermediate_dates);
         let own = names.first().copied().unwrap_or("localhost");
         let mut params = named(if faults.wrong_name { "other.contoso.example" } else { own });

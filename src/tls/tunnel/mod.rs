@@ -6,12 +6,21 @@
 
 mod error;
 mod key;
+#[cfg(feature = "legacy-tls")]
+mod legacy;
+mod modern;
+#[cfg(test)]
+mod tests;
 
 pub use error::TunnelError;
 pub use key::{ClientIdentity, ClientKey, Scheme, SignError, Signer};
 
-use super::Negotiated;
-use rustls::pki_types::CertificateDer;
+use super::connector::distrust;
+use super::judge::Judge;
+use super::{Engine, Negotiated, chain};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{AlertDescription, Error};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// A TLS client handshake, to TLS 1.2 at most, whose records travel elsewhere.
@@ -79,3 +88,118 @@ const LABEL: &str = "client EAP encryption";
 
 /// The longest that all records of a registrar may be together: a chain of certificates makes 4 to 6 kB of them.
 const MAX_RECORDS: usize = 256 << 10;
+
+/// Begins a handshake with the registrar that calls itself `target`.
+pub(super) fn begin(
+    engine: Engine,
+    judge: Option<&Arc<Judge>>,
+    target: &str,
+    identity: &ClientIdentity,
+) -> Result<Box<dyn Handshake>, TunnelError> {
+    let bad = |_| TunnelError::BadTarget { target: target.to_owned() };
+    let name = ServerName::try_from(target.to_owned()).map_err(bad)?;
+    let judge = judge.ok_or(TunnelError::NoAnchors)?.clone();
+    match engine {
+        Engine::Modern => Ok(Box::new(Tunnel::new(modern::Modern::new(judge, name, identity)?, target))),
+        #[cfg(feature = "legacy-tls")]
+        Engine::Legacy => Ok(Box::new(Tunnel::new(legacy::Legacy::new(judge, name, identity)?, target))),
+        #[cfg(not(feature = "legacy-tls"))]
+        Engine::Legacy => Err(TunnelError::EngineMissing { target: target.to_owned() }),
+    }
+}
+
+/// What an engine does with what came: what it answers, and what was agreed if that was the end.
+trait Turn: Send {
+    fn turn(&mut self, records: &[u8], target: &str) -> Result<(Vec<u8>, Option<Agreed>), TunnelError>;
+}
+
+/// What every engine is kept to.
+struct Tunnel<E> {
+    engine: E,
+    target: String,
+    received: usize,
+    state: State,
+}
+
+enum State {
+    New,
+    Going,
+    Finished(Agreed),
+    Failed,
+}
+
+impl<E> Tunnel<E> {
+    fn new(engine: E, target: &str) -> Self {
+        Self { engine, target: target.to_owned(), received: 0, state: State::New }
+    }
+}
+
+impl<E: Turn> Handshake for Tunnel<E> {
+    fn step(&mut self, records: &[u8]) -> Result<Vec<u8>, TunnelError> {
+        let target = self.target.clone();
+        match std::mem::replace(&mut self.state, State::Failed) {
+            State::Going if records.is_empty() => return Err(TunnelError::Silent { target }),
+            State::New | State::Going => {}
+            ended @ (State::Finished(_) | State::Failed) => {
+                self.state = ended;
+                return Err(TunnelError::Over { target });
+            }
+        }
+        self.received = self.received.saturating_add(records.len());
+        if self.received > MAX_RECORDS {
+            return Err(TunnelError::TooLong { target, limit: MAX_RECORDS });
+        }
+        let (answer, agreed) = self.engine.turn(records, &target)?;
+        self.state = agreed.map_or(State::Going, State::Finished);
+        Ok(answer)
+    }
+
+    fn finished(&self) -> Option<Agreed> {
+        match &self.state {
+            State::Finished(agreed) => Some(agreed.clone()),
+            State::New | State::Going | State::Failed => None,
+        }
+    }
+}
+
+/// The judge's refusal of what the registrar presented.
+fn untrusted(judge: &Judge, target: &str, presented: Vec<CertificateDer<'static>>, verdict: Error) -> TunnelError {
+    let reason = match &verdict {
+        Error::InvalidCertificate(error) => {
+            let top = chain::walk(&presented, &judge.helping());
+            distrust(error, &presented, top, Vec::new())
+        }
+        _ => super::Distrust::Unfit,
+    };
+    let presented = presented.iter().map(|certificate| certificate.to_vec()).collect();
+    TunnelError::Untrusted { target: target.to_owned(), reason, presented, verdict: Box::new(verdict) }
+}
+
+/// What an alert of the registrar means. `agreed` is whether it had chosen a cipher by then: before that, its refusal is of
+/// versions and ciphers, and later of the certificate.
+fn alert(engine: Engine, target: &str, alert: AlertDescription, agreed: bool, source: SignError) -> TunnelError {
+    use AlertDescription as A;
+    let target = target.to_owned();
+    match alert {
+        A::HandshakeFailure | A::ProtocolVersion | A::InsufficientSecurity if !agreed => {
+            TunnelError::NoCommonCipher { target, engine, source }
+        }
+        other => TunnelError::Alert { target, alert: in_words(other) },
+    }
+}
+
+/// `certificate revoked` of `CertificateRevoked`.
+fn in_words(alert: AlertDescription) -> String {
+    if let AlertDescription::Unknown(number) = alert {
+        return format!("alert {number}");
+    }
+    let (mut words, mut before) = (String::new(), ' ');
+    for letter in format!("{alert:?}").chars() {
+        if letter.is_ascii_uppercase() && before.is_ascii_lowercase() {
+            words.push(' ');
+        }
+        words.push(letter.to_ascii_lowercase());
+        before = letter;
+    }
+    words
+}
