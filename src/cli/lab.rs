@@ -270,6 +270,7 @@ fn card(args: &Args, lab: &Lab, ready: &Ready, screen: &Screen) {
     for fault in lab.faults() {
         screen.line("fault", &dotted(&[fault.to_string(), fault.says().to_owned()]));
     }
+    screen.line("network", &dotted(&[format!("DHCP {}", ready.dhcp), format!("DNS {}", ready.dns)]));
     let Some(user) = ready.users.first() else { return };
     screen.line("next", "in another terminal:");
     screen.blank();
@@ -278,6 +279,13 @@ fn card(args: &Args, lab: &Lab, ready: &Ready, screen: &Screen) {
         wires.insert(0, format!("--usbip {}", ready.usbip));
     }
     command(screen, "list", &wires);
+    let asked = [
+        format!("--user {}", user.user),
+        format!("--dhcp-server {}", ready.dhcp),
+        format!("--dns-server {}", ready.dns),
+        format!("--registrar-port {}", lab.registrar().address().port()),
+    ];
+    command(screen, "discovery", &asked);
     let device: Vec<String> =
         ready.phones.iter().skip(1).take(1).map(|_| "--device serial:LAB00001".to_owned()).collect();
     let pool = [

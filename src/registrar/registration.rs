@@ -85,6 +85,12 @@ impl Registration {
         }
     }
 
+    /// With another time of silence than the registrar says.
+    #[cfg(test)]
+    pub(super) fn keep_alive_after(&mut self, silence: Duration) {
+        self.facts.keep_alive = Some(silence);
+    }
+
     /// Registers again, with the same keys; with new ones where they are over, or where the server has forgotten them.
     pub async fn renew(&mut self, watch: Watch<'_>) -> Result<(), Box<Failure>> {
         let mut course = Course::new(&self.session.server, std::mem::take(&mut self.facts), watch);

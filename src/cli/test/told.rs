@@ -199,8 +199,9 @@ pub(super) fn outcome(
     let trouble = stopped.and_then(|step| step.result.trouble());
     let result = stopped.map_or((Tone::Good, "Success"), |step| word(&step.result));
     let error = trouble.map(|trouble| {
-        let causes: String = trouble.causes.iter().map(|cause| format!(": {cause}")).collect();
-        format!("{}{causes}", trouble.error)
+        // The first one is this program's own; those below it are with the step.
+        let cause = trouble.causes.first().map(|cause| format!(": {cause}")).unwrap_or_default();
+        format!("{}{cause}", trouble.error)
     });
     let diagnosis = trouble.and_then(|trouble| trouble.diagnosis.as_deref());
     screen.json(
