@@ -357,7 +357,8 @@ mod tests {
 
     fn refused(status: u16) -> RegistrarError {
         let diagnostics = MsDiagnostics::read("4004;reason=\"no\";source=\"fe01\"");
-        let refusal = Refusal { status, reason: "No".into(), diagnostics: diagnostics.map(Box::new), retry_after: None };
+        let refusal =
+            Refusal { status, reason: "No".into(), diagnostics: diagnostics.map(Box::new), retry_after: None };
         RegistrarError::Refused { server: "fe01:5061".into(), refusal }
     }
 
