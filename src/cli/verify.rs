@@ -73,10 +73,6 @@ struct OutcomeLine {
 
 pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
     let stop = Stop::default();
-    if args.sign_in {
-        // Somebody may have to press a key, and may not want to.
-        stop_on_signals(stop.clone(), screen.clone())?;
-    }
     let administrator_code = match args.admin_code_file {
         Some(path) => Some(secret_from(path, "the phone's administrator code".to_owned(), &stop).await?),
         None => None,
@@ -92,7 +88,16 @@ pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
     let found = bench.pick(args.phone.device.as_ref()).await?;
     let mut phone = bench.finder.open(&found).await?;
     let mut service = chosen.as_ref().map(|chosen| chosen.pool.enrolment());
-    let mut tell = |waiting: &str| screen.start_spinner(format!("register: {waiting}"));
+    let mut listens = false;
+    let mut tell = |waiting: &str| {
+        // Somebody may have to press a key, and may not want to; before that a signal simply ends the command.
+        if !std::mem::replace(&mut listens, true)
+            && let Err(error) = stop_on_signals(stop.clone(), screen.clone())
+        {
+            screen.note(&error.to_string());
+        }
+        screen.start_spinner(format!("register: {waiting}"));
+    };
     let sign_in = match (args.sign_in, &chosen) {
         (true, Some(chosen)) => Some(SignInAsked {
             rehearsal: chosen.rehearsal(bench.lab.as_ref()),

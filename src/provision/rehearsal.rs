@@ -71,7 +71,7 @@ impl Grade {
     }
 }
 
-/// What the rehearsal of a sign-in showed. No key, signature or address of the GRUU is in it.
+/// What the rehearsal of a sign-in showed. No key and no signature is in it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Rehearsed {
     /// Whether the user can sign in.
@@ -144,7 +144,7 @@ impl Rehearsed {
 }
 
 /// What is done where this computer cannot rehearse.
-const BY_ITSELF: &str = "have the phone sign in by itself over its network, and read its log: tethercert info --log";
+const BY_ITSELF: &str = "have the phone sign in by itself over its network, and read its log: tethercert info";
 
 /// Registers as the phone would, and signs off again. `tell` hears what is waited for. Nothing that goes wrong is an error:
 /// it is what was found.

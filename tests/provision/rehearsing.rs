@@ -84,11 +84,11 @@ async fn a_phone_that_was_just_provisioned_signs_its_user_in_and_off_again_and_i
     let written = bench.written("sign_in_rehearsed").await;
     assert_eq!(written.len(), 1);
     assert_eq!((written[0]["grade"].as_str(), written[0]["user"].as_str()), (Some("good"), Some(alice().as_str())));
-    let waits = answers.events.iter().filter_map(|event| match event {
+    let mut waits = answers.events.iter().filter_map(|event| match event {
         Event::Rehearsing { waiting } => Some(waiting.as_str()),
         _ => None,
     });
-    assert!(waits.last().unwrap().contains("the key that never leaves it"));
+    assert!(waits.next_back().unwrap().contains("the key that never leaves it"));
 }
 
 #[tokio::test]
