@@ -58,7 +58,7 @@ pub struct Refusal {
     /// What stands behind it: `Forbidden`.
     pub reason: String,
     /// What it says of the cause, if it does.
-    pub diagnostics: Option<MsDiagnostics>,
+    pub diagnostics: Option<Box<MsDiagnostics>>,
     /// When it may be tried again, seconds, if it says so.
     pub retry_after: Option<u32>,
 }
@@ -172,10 +172,8 @@ pub enum RegistrarError {
         version: u32,
     },
     /// The handshake inside failed on this side.
-    #[error("the sign-in at {server} failed")]
+    #[error("the sign-in failed")]
     Negotiation {
-        /// The registrar.
-        server: String,
         /// Why.
         source: NegotiationError,
     },
@@ -359,7 +357,8 @@ mod tests {
 
     fn refused(status: u16) -> RegistrarError {
         let diagnostics = MsDiagnostics::read("4004;reason=\"no\";source=\"fe01\"");
-        let refusal = Refusal { status, reason: "No".into(), diagnostics, retry_after: None };
+        let refusal =
+            Refusal { status, reason: "No".into(), diagnostics: diagnostics.map(Box::new), retry_after: None };
         RegistrarError::Refused { server: "fe01:5061".into(), refusal }
     }
 
