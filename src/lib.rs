@@ -21,6 +21,8 @@ compile_error!(
 
 pub mod credential;
 pub mod device;
+pub mod diagnose;
+pub mod discovery;
 mod folders;
 #[cfg(all(feature = "gadget", target_os = "linux"))]
 pub mod gadget;
@@ -30,6 +32,7 @@ pub mod phone;
 pub mod pool;
 pub mod provision;
 pub mod recording;
+pub mod registrar;
 pub mod service;
 pub mod station;
 pub mod tape;

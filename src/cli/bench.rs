@@ -292,6 +292,21 @@ impl Bench {
 }
 
 impl ChosenPool {
+    /// The pool that is meant by a command that needs no phone, since this computer stands for one.
+    pub(crate) fn without_phone(
+        embedded: Option<&Lab>,
+        args: &PoolArgs,
+        who: Who,
+        screen: &Screen,
+    ) -> Result<Option<Self>, CliError> {
+        let chosen = match embedded {
+            Some(lab) => PoolSettings::in_lab(args, who, Pool::address(&lab.web().certprov_url(LAB_HOST))?)?,
+            None => PoolSettings::of(args, who)?,
+        };
+        // Whatever pool is a lab, this end of the wire is as good as a lab's phone.
+        Self::of(chosen, embedded, true, args.explain, screen)
+    }
+
     /// The pool that was settled on, if its address is known. Says what has to be said about it; nothing is connected to.
     pub(crate) fn of(
         chosen: PoolSettings,

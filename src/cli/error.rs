@@ -2,6 +2,7 @@
 
 use super::exit::Exit;
 use std::io;
+use tethercert::diagnose::TestDeviceError;
 use tethercert::lab::usbip::AttachError;
 use tethercert::ledger::LedgerError;
 use tethercert::phone::PhoneError;
@@ -51,6 +52,8 @@ pub(crate) enum CliError {
     WriteCapture(#[from] WriteError),
     #[error(transparent)]
     Trust(#[from] TrustError),
+    #[error(transparent)]
+    TestDevice(#[from] TestDeviceError),
     #[error(transparent)]
     Roster(#[from] RosterError),
     /// A file with a secret, or a secret that nobody gave.
@@ -105,6 +108,7 @@ impl CliError {
             Self::Capture(error) => error.next_step().to_owned(),
             Self::WriteCapture(error) => error.next_step().to_owned(),
             Self::Trust(error) => error.next_step().to_owned(),
+            Self::TestDevice(error) => error.next_step().to_owned(),
             Self::Roster(error) => error.next_step().to_owned(),
             Self::Secret(error) => error.next_step(),
             Self::NotWritten { .. } => "check that this user may write there, or name another folder".into(),
@@ -177,6 +181,7 @@ impl CliError {
             | Self::NotWritten { .. }
             | Self::Lab(_)
             | Self::Attach(_)
+            | Self::TestDevice(_)
             | Self::Signals(_) => Exit::Failed,
         }
     }

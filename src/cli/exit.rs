@@ -1,6 +1,7 @@
 //! Exit codes: the whole list.
 
 use tethercert::phone::Remedyable;
+use tethercert::service::ErrorClass;
 
 /// What the program tells the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,18 @@ impl From<Remedyable> for Exit {
             Remedyable::Policy => Self::Refused,
             Remedyable::Temporary => Self::Temporary,
             Remedyable::Person => Self::NeedsPerson,
+        }
+    }
+}
+
+impl From<ErrorClass> for Exit {
+    fn from(class: ErrorClass) -> Self {
+        match class {
+            ErrorClass::Failed => Self::Failed,
+            ErrorClass::Unknown => Self::Unknown,
+            ErrorClass::Policy => Self::Refused,
+            ErrorClass::Temporary => Self::Temporary,
+            ErrorClass::NeedsPerson => Self::NeedsPerson,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::ask::Person;
 use super::bench::{Bench, ChosenPool, PoolArgs};
+use super::discovery;
 use super::error::CliError;
 use super::exit::Exit;
 use super::job_record::RecordFile;
@@ -164,7 +165,7 @@ impl Asked {
         secrets: Option<Secrets>,
         decisions: Decisions,
     ) -> Result<Self, CliError> {
-        let chosen = pool(desk, user, sign_in, retry, typed).await?;
+        let chosen = pool(desk, user, (sign_in, retry, typed), decisions.yes).await?;
         refuse_mixed_worlds(desk.bench, &chosen)?;
         let auth = auth(&chosen.settings)?;
         let account = match auth {
@@ -343,17 +344,20 @@ impl Auth {
     }
 }
 
-/// The pool that is meant; on a terminal its address is asked for where none is.
+/// The pool that is meant; where none is, the one that discovery finds; on a terminal its address is asked for at last.
 async fn pool(
     desk: &Desk<'_>,
     user: &Setting<SipAddress>,
-    sign_in: &SignInArgs,
-    retry: &RetryArgs,
-    typed: &PoolArgs,
+    (sign_in, retry, typed): (&SignInArgs, &RetryArgs, &PoolArgs),
+    yes: bool,
 ) -> Result<ChosenPool, CliError> {
     let who = |certprov_url| who(user, sign_in, retry, certprov_url);
     if let Some(chosen) = desk.bench.pool_for(typed, who(None))? {
         return Ok(chosen);
+    }
+    if let Some(found) = discovery::for_user(&user.value, &typed.at, yes, desk.screen, desk.stop).await? {
+        let who = Who { registrar: found.registrar, ..who(Some(found.certprov_url)) };
+        return desk.bench.pool_for(typed, who)?.ok_or_else(no_pool);
     }
     let person = Person::at(desk.screen, desk.stop).ok_or_else(no_pool)?;
     desk.screen.note("no pool is configured; tethercert setup pool NAME keeps what is asked for here");
@@ -371,6 +375,7 @@ pub(crate) fn who(
     let auth = sign_in.auth.and_then(|auth| Some(auth.to_possible_value()?.get_name().to_owned()));
     Who {
         certprov_url,
+        registrar: None,
         user: Some(user.clone()),
         auth: Setting::of_option("--auth", auth),
         login: Setting::of_option("--login", sign_in.login.clone()),
@@ -381,9 +386,9 @@ pub(crate) fn who(
 
 pub(crate) fn no_pool() -> CliError {
     CliError::usage(
-        "no pool is configured, and finding it by DHCP or DNS is not built yet",
+        "no pool is configured, and discovery found none",
         "set it up once with tethercert setup pool NAME, or give its address: --certprov-url \
-         https://web.contoso.example/CertProv/CertProvisioningService.svc",
+         https://web.contoso.example/CertProv/CertProvisioningService.svc; tethercert discovery says why none was found",
     )
 }
 

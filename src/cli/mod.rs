@@ -2,6 +2,7 @@
 
 mod ask;
 mod bench;
+mod discovery;
 mod error;
 mod exit;
 mod explain;
@@ -27,6 +28,7 @@ mod secret;
 mod settings;
 mod setup;
 mod stop;
+mod test;
 mod text;
 mod trust;
 mod verify;
@@ -60,9 +62,11 @@ Exit codes:
 
 Environment: TETHERCERT_POOL, TETHERCERT_CERTPROV_URL, TETHERCERT_REGISTRAR,
 TETHERCERT_TRUST_ANCHOR, TETHERCERT_TLS, TETHERCERT_PROXY, TETHERCERT_DRIVERS,
-TETHERCERT_LEDGER, TETHERCERT_USBIP and TETHERCERT_USB_BACKEND stand for their options.
+TETHERCERT_LEDGER, TETHERCERT_USBIP, TETHERCERT_USB_BACKEND, TETHERCERT_INTERFACE,
+TETHERCERT_DHCP_SERVER and TETHERCERT_DNS_SERVER stand for their options.
 An option is stronger, and all of them are stronger than a pool's file: --explain tells
 where each value is from. TETHERCERT_CONFIG is the folder of pools and drivers;
+TETHERCERT_DISCOVERY=off keeps a job from looking for a pool by DHCP and DNS;
 TETHERCERT_LOG=debug shows what happens underneath, TETHERCERT_USB_TRACE=FILE.pcapng
 keeps this program's own USB transfers; NO_COLOR is honoured.";
 
@@ -75,8 +79,10 @@ enum Command {
     Resume(Box<resume::Args>),
     Verify(Box<verify::Args>),
     Trust(trust::Args),
+    Test(test::Args),
     Setup(setup::Args),
     Pool(pool::Args),
+    Discovery(Box<discovery::Args>),
     Ledger(ledger::Args),
     Record(record::Args),
     Replay(replay::Args),
@@ -97,8 +103,10 @@ impl Cli {
             Some(Command::Resume(args)) => resume::run(*args, &screen).await,
             Some(Command::Verify(args)) => verify::run(*args, &screen).await,
             Some(Command::Trust(args)) => trust::run(args, &screen).await,
+            Some(Command::Test(args)) => test::run(args, &screen).await,
             Some(Command::Setup(args)) => setup::run(args, &screen).await,
             Some(Command::Pool(args)) => pool::run(args, &screen).await,
+            Some(Command::Discovery(args)) => discovery::run(*args, &screen).await,
             Some(Command::Ledger(args)) => ledger::run(args, &screen).await,
             Some(Command::Record(args)) => record::run(args, &screen).await,
             Some(Command::Replay(args)) => replay::run(args, &screen).await,

@@ -40,6 +40,8 @@ pub(crate) struct Who {
     pub(crate) publish_wait_seconds: Option<Setting<u64>>,
     /// The pool's address, when a person was asked for it, or when it is what the command is about.
     pub(crate) certprov_url: Option<Setting<String>>,
+    /// The registrar, when it was found by discovery.
+    pub(crate) registrar: Option<Setting<HostAndPort>>,
 }
 
 /// Whom this computer trusts besides the system's anchors.
@@ -156,7 +158,8 @@ impl PoolSettings {
             certprov_url,
             registrar: Setting::of_option("--registrar", at.registrar.clone())
                 .or(of_environment(REGISTRAR)?)
-                .or_else(|| file.and_then(|(pool, file)| pool.setting("registrar", file.registrar.clone()))),
+                .or_else(|| file.and_then(|(pool, file)| pool.setting("registrar", file.registrar.clone())))
+                .or(who.registrar),
             anchors: anchors.unwrap_or_else(|| Setting::default_of(Anchors::Files(Vec::new()))),
             engine: Setting::of_option("--tls", at.tls)
                 .or(of_environment(TLS)?)

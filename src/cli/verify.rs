@@ -1,10 +1,12 @@
 //! Is the phone as it should be?
 
 use super::bench::{Bench, PhoneArgs, PoolArgs};
+use super::discovery;
 use super::error::CliError;
 use super::exit::Exit;
 use super::operator::vouched;
 use super::screen::{Screen, Tone};
+use super::settings::Who;
 use super::text::{date, dotted, span};
 use clap::Args as ClapArgs;
 use serde::Serialize;
@@ -56,7 +58,16 @@ struct OutcomeLine {
 
 pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
     let bench = Bench::for_a_phone(&args.phone, screen).await?;
-    let chosen = bench.pool(&args.pool)?;
+    let chosen = match bench.pool(&args.pool)? {
+        Some(chosen) => Some(chosen),
+        None => match discovery::for_looking(screen).await? {
+            Some(found) => {
+                let who = Who { certprov_url: Some(found.certprov_url), registrar: found.registrar, ..Who::default() };
+                bench.pool_for(&args.pool, who)?
+            }
+            None => None,
+        },
+    };
     let found = bench.pick(args.phone.device.as_ref()).await?;
     let mut phone = bench.finder.open(&found).await?;
     let mut service = chosen.as_ref().map(|chosen| chosen.pool.enrolment());
@@ -131,7 +142,7 @@ fn findings(checkup: &Checkup, now: OffsetDateTime) -> Vec<Finding> {
         None => finding(
             "server",
             Verdict::Unknown,
-            "no pool was asked".to_owned(),
+            "no pool was asked: none is configured, and discovery found none".to_owned(),
             Some("name the pool with --certprov-url to judge its chain through the phone's eyes"),
         ),
         Some(Err(error)) => {

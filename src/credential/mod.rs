@@ -26,6 +26,6 @@ pub use pem::pem;
 pub use public_key::{PublicKeyKind, SignatureAlgorithm, SignatureCheck};
 pub use request::{Expected, RequestError, SigningRequest, Unexpected, WriteRequestError, signing_request};
 pub use server_chain::{Culprit, Flaw, PhoneView, Place, Remedy, ServerChain, Unremedied, Verdict};
-pub use sip_address::{ParseSipAddressError, SipAddress};
+pub use sip_address::{ParseSipAddressError, SipAddress, is_in_domain};
 pub use thumbprint::{ParseThumbprintError, Thumbprint};
 pub use user_certificate::{Finding, Refusal, UserVerdict, UserView, judge_user_certificate};

@@ -34,6 +34,13 @@ impl SipAddress {
     }
 }
 
+/// Whether a host is the domain itself or in it. Case does not count, nor a dot at the end of the host.
+pub fn is_in_domain(host: &str, domain: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let domain = domain.to_ascii_lowercase();
+    host == domain || host.strip_suffix(&domain).is_some_and(|front| front.ends_with('.'))
+}
+
 impl fmt::Display for SipAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

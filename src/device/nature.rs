@@ -32,6 +32,11 @@ pub trait Nature: Send {
         key
     }
 
+    /// The key that it signs handshakes with.
+    fn key_to_sign_in_with(&self, key: StoredKey, _keys: &KeyMaker) -> StoredKey {
+        key
+    }
+
     /// The signing request for this key and name, DER; `None` where the key is damaged.
     fn signing_request(&self, key: &StoredKey, common_name: &str, _keys: &KeyMaker) -> Option<Vec<u8>> {
         signing_request(key, common_name)

@@ -1,32 +1,40 @@
 //! The lab: the other end of every wire. Virtual phones behind a USB/IP server, Web Services behind HTTPS, each a peer
 //! that speaks the real protocol and can be made to fail on purpose. It implements none of the program's traits.
 
+pub mod dhcp;
+pub mod dns;
 pub mod faults;
 mod hands;
 pub mod keys;
+mod listeners;
 pub mod phone;
 pub mod pki;
 pub mod proxy;
+mod ready;
+pub mod registrar;
 pub mod usbip;
 pub mod web_services;
 
+pub use ready::{Ready, ReadyPhone, ReadyUser};
+
 use crate::credential::{Fingerprint, KeyKind, SipAddress};
 use faults::Fault;
-use keys::Keys;
+use keys::{Keys, Pkcs8};
 use phone::{KeyMaker, PhoneMaterial, VirtualPhone};
-use pki::{Maker, Pki};
+use pki::{Maker, Pki, ServerFaults};
+use registrar::Registrar;
 use secrecy::ExposeSecret;
-use serde::Serialize;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
+use time::OffsetDateTime;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use usbip::{AttachError, Attachment, Exporter};
-use web_services::{LabTls, Options, User, WebServices};
+use web_services::{LabTls, Options, Published, User, WebServices};
 
 /// What a lab is made of.
 #[derive(Debug, Clone)]
@@ -39,17 +47,45 @@ pub struct LabOptions {
     pub fresh_keys: bool,
     /// How long making a key seems to take a phone, beside what it takes.
     pub key_delay: Duration,
-    /// Which TLS the Web Services speak.
+    /// Which TLS the Web Services and the registrar speak.
     pub tls: LabTls,
+    /// Where the servers listen.
+    pub ports: Ports,
+    /// The name by which Web Services and registrar are reached instead of `localhost`. It has to lead to this computer.
+    pub server_name: Option<String>,
+    /// Who the first user is, instead of Alice with a new password.
+    pub first_user: Option<User>,
     /// What goes wrong from the beginning, in this order.
     pub faults: Vec<Fault>,
 }
 
 impl Default for LabOptions {
     fn default() -> Self {
-        let (key_delay, tls, faults) = (Duration::ZERO, LabTls::default(), Vec::new());
-        Self { phones: 1, users: 3, fresh_keys: true, key_delay, tls, faults }
+        Self {
+            phones: 1,
+            users: 3,
+            fresh_keys: true,
+            key_delay: Duration::ZERO,
+            tls: LabTls::default(),
+            ports: Ports::default(),
+            server_name: None,
+            first_user: None,
+            faults: Vec::new(),
+        }
     }
+}
+
+/// The ports of 127.0.0.1 on which a lab listens; any where it is 0.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ports {
+    /// Web Services over HTTPS.
+    pub https: u16,
+    /// The issuing CA's certificate and the root chains, over plain http.
+    pub http: u16,
+    /// The registrar, SIP over TLS.
+    pub registrar: u16,
+    /// The USB/IP server.
+    pub usbip: u16,
 }
 
 /// A running lab on loopback. All of it ends when this is dropped.
@@ -57,7 +93,10 @@ pub struct Lab {
     keys: Keys,
     maker: Maker,
     root: Vec<u8>,
+    pki: Arc<Pki>,
     web: WebServices,
+    registrar: Registrar,
+    server_name: Option<String>,
     exporter: Exporter,
     phones: Vec<(String, VirtualPhone)>,
     attached: Vec<Attached>,
@@ -74,76 +113,17 @@ struct Attached {
     place: Option<String>,
 }
 
-/// What a script needs to use the lab from outside: one line of `tethercert lab --json`.
-#[derive(Debug, Clone, Serialize)]
-pub struct Ready {
-    /// Always true.
-    pub lab: bool,
-    /// The certificate provisioning service, by a name that resolves everywhere.
-    pub certprov_url: String,
-    /// The root-chain download over plain http.
-    pub root_chains_url: String,
-    /// File with the root of the server chain, PEM.
-    pub trust_anchor: PathBuf,
-    /// `host:port` of the USB/IP server.
-    pub usbip: String,
-    /// Folder with the definition of the lab's phones, which names their maker's root.
-    pub drivers: PathBuf,
-    /// A roster that gives each phone a user, by its MAC address.
-    pub roster: PathBuf,
-    /// Folder with the users' secrets, as a roster's are kept.
-    pub secrets: PathBuf,
-    /// Who can be enrolled.
-    pub users: Vec<ReadyUser>,
-    /// What is plugged in.
-    pub phones: Vec<ReadyPhone>,
-    /// What was switched on to go wrong, as `--fault` takes it.
-    pub faults: Vec<String>,
-}
-
-/// A user of the lab.
-#[derive(Debug, Clone, Serialize)]
-pub struct ReadyUser {
-    /// `alice@contoso.example`.
-    pub user: SipAddress,
-    /// `CONTOSO\alice`.
-    pub login: String,
-    /// File with the password.
-    pub password_file: PathBuf,
-    /// Phone number.
-    pub phone_number: String,
-    /// File with the PIN.
-    pub pin_file: PathBuf,
-}
-
-/// A phone of the lab.
-#[derive(Debug, Clone, Serialize)]
-pub struct ReadyPhone {
-    /// Bus id at the USB/IP server.
-    pub bus_id: String,
-    /// Selector: of this computer's own USB where the phone is attached to it, else of the USB/IP server.
-    pub device: String,
-    /// Where it is on this computer's own bus, such as `1-1`, when it is attached to the kernel.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub attached: Option<String>,
-    /// Model.
-    pub model: String,
-    /// Serial number.
-    pub serial: String,
-    /// MAC address.
-    pub mac: String,
-    /// Device UUID.
-    pub device_uuid: uuid::Uuid,
-}
+/// The name that leads to this computer everywhere.
+const LOCALHOST: &str = "localhost";
 
 /// How long the kernel has to configure the phones that are attached to it.
 const ENUMERATION: Duration = Duration::from_secs(15);
 
 impl Lab {
-    /// Starts Web Services, a USB/IP server and phones on free ports of 127.0.0.1.
+    /// Starts Web Services, a registrar, a USB/IP server and phones on 127.0.0.1.
     ///
     /// # Errors
-    /// No port or no temporary folder could be had.
+    /// A port or a temporary folder could not be had.
     pub async fn start(options: &LabOptions) -> io::Result<Self> {
         let keys =
             if options.fresh_keys { Keys::fresh(usize::from(options.phones).clamp(1, 4)) } else { Keys::recycled() };
@@ -155,13 +135,52 @@ impl Lab {
             shared_pki()
         };
         let users = (0..options.users.max(options.phones).clamp(3, 99)).map(User::of_the_lab);
+        let mut users: Vec<User> = users.collect();
+        if let Some(first) = &options.first_user {
+            users.retain(|user| user.sip != first.sip);
+            users.insert(0, first.clone());
+        }
         let root = pki.root_der().to_vec();
-        let web = WebServices::start(Options { tls: options.tls, ..Options::new(pki, users.collect()) }).await?;
-        let exporter = Exporter::start().await?;
+        let web = Options {
+            tls: options.tls,
+            https_port: options.ports.https,
+            http_port: options.ports.http,
+            server_name: options.server_name.clone(),
+            ..Options::new(Arc::clone(&pki), users.clone())
+        };
+        let web = WebServices::start(web).await?;
+        let server_name = options.server_name.clone();
+        let registrar = registrar::Options {
+            pki: Arc::clone(&pki),
+            users,
+            store: web.store().clone(),
+            sts_uri: web.certprov_url(server_name.as_deref().unwrap_or(LOCALHOST)),
+            issuer_url: web.issuer_url(),
+            server_faults: ServerFaults::default(),
+            tls: options.tls,
+            port: options.ports.registrar,
+            server_name: server_name.clone(),
+        };
+        let registrar = Registrar::start(registrar).await?;
+        let exporter = Exporter::start_at(options.ports.usbip).await?;
         let (phones, faults, folder) = (Vec::new(), Vec::new(), TempDir::new()?);
         let helpers = JoinSet::new();
         let (maker, attached) = (Maker::new(), Vec::new());
-        let mut lab = Self { keys, maker, root, web, exporter, phones, attached, faults, helpers, folder };
+        let mut lab = Self {
+            keys,
+            maker,
+            root,
+            pki,
+            web,
+            registrar,
+            server_name,
+            exporter,
+            phones,
+            attached,
+            faults,
+            helpers,
+            folder,
+        };
         lab.write_files()?;
         for number in 1..=options.phones.min(99) {
             let mut material = lab.material(number);
@@ -271,6 +290,25 @@ impl Lab {
         &self.web
     }
 
+    /// The registrar.
+    pub fn registrar(&self) -> &Registrar {
+        &self.registrar
+    }
+
+    /// A certificate that is published for this user and a device of its own, without the Web Services' doing, and its key.
+    ///
+    /// # Panics
+    /// When making a key does.
+    pub async fn enrolled(&self, user: &SipAddress) -> (Vec<u8>, Pkcs8) {
+        let key = self.keys.ready(KeyKind::Rsa2048).await;
+        let now = OffsetDateTime::now_utc();
+        let (published, expires) = (now - time::Duration::minutes(5), now + time::Duration::days(180));
+        let certificate = self.pki.users().certify(user.as_str(), &key, published, expires);
+        let (user, device) = (user.clone(), uuid::Uuid::new_v4());
+        let certificate = self.web.store().insert(Published { user, device, certificate, published, expires });
+        (certificate, key)
+    }
+
     /// The root of the server chain, DER.
     pub fn web_root_der(&self) -> Vec<u8> {
         self.root.clone()
@@ -332,10 +370,13 @@ impl Lab {
                 device_uuid: material.device,
             }
         });
+        let host = self.server_name.as_deref().unwrap_or(LOCALHOST);
         Ready {
             lab: true,
-            certprov_url: self.web.certprov_url("localhost"),
-            root_chains_url: self.web.root_chains_url("localhost"),
+            certprov_url: self.web.certprov_url(host),
+            root_chains_url: self.web.root_chains_url(host),
+            registrar: self.registrar.host_and_port(),
+            registrar_name: self.registrar.target_name().to_owned(),
             trust_anchor: self.folder.path().join("root.pem"),
             usbip: self.usbip().to_string(),
             drivers: self.drivers(),

@@ -10,7 +10,8 @@ use super::keys::{Keys, Pkcs8};
 use crate::credential::KeyKind;
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CustomExtension, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber, SubjectPublicKeyInfo,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+    SubjectPublicKeyInfo,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use time::{Duration, OffsetDateTime};
@@ -144,21 +145,32 @@ impl Pki {
         vec![root.certificate.der().to_vec(), issuing.der().to_vec()]
     }
 
-    /// A server certificate and its chain with these faults. `issuer_address` is the http address of the issuing CA's
-    /// certificate (AIA caIssuers).
+    /// The web server's certificate and its chain with these faults. `issuer_address` is the http address of the issuing
+    /// CA's certificate (AIA caIssuers).
     pub fn server(&self, faults: &ServerFaults, issuer_address: &str) -> ServerIdentity {
+        self.server_called(&[WEB_HOST], faults, issuer_address)
+    }
+
+    /// The same for a server of other names; each is called `localhost` too, and by the loopback addresses.
+    ///
+    /// # Panics
+    /// When a name cannot stand in a certificate.
+    pub fn server_called(&self, names: &[&str], faults: &ServerFaults, issuer_address: &str) -> ServerIdentity {
         let stranger = faults.unknown_root.then(|| Authority::root("Unknown Root CA (LAB)", rsa(&self.keys)));
         let root = stranger.as_ref().unwrap_or(&self.root);
-        let name = "Contoso Issuing CA 2 (LAB)";
+        // By another name, since who knows the pool's own issuing CA would complete the chain to the pool's root with it.
+        let name = if stranger.is_some() { "Unknown Issuing CA (LAB)" } else { "Contoso Issuing CA 2 (LAB)" };
         let issuing = root.issuing_ca(name, &self.issuing_key, faults.intermediate_dates);
-        let mut params = named(if faults.wrong_name { "other.contoso.example" } else { WEB_HOST });
+        let own = names.first().copied().unwrap_or("localhost");
+        let mut params = named(if faults.wrong_name { "other.contoso.example" } else { own });
         (params.not_before, params.not_after) = faults.server_dates.around(OffsetDateTime::now_utc());
         params.subject_alt_names = if faults.wrong_name {
             vec![dns("other.contoso.example")]
         } else {
             let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-            let names = [dns(WEB_HOST), dns("localhost")].into_iter();
-            names.chain(loopback.map(SanType::IpAddress)).collect()
+            let mut names: Vec<&str> = names.iter().copied().filter(|name| *name != "localhost").collect();
+            names.push("localhost");
+            names.into_iter().map(dns).chain(loopback.map(SanType::IpAddress)).collect()
         };
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -245,6 +257,15 @@ impl UserIssuer {
         let public_key = SubjectPublicKeyInfo::from_der(public_key)?;
         let issuer = Issuer::from_params(&self.params, &self.key);
         Ok(params.signed_by(&public_key, &issuer)?.der().to_vec())
+    }
+
+    /// [`UserIssuer::issue`] for the RSA key of one of the lab's own clients.
+    ///
+    /// # Panics
+    /// When the name cannot stand in a certificate.
+    pub fn certify(&self, user: &str, key: &Pkcs8, not_before: OffsetDateTime, not_after: OffsetDateTime) -> Vec<u8> {
+        let public_key = key_pair(key, KeyKind::Rsa2048).subject_public_key_info();
+        self.issue(user, &public_key, not_before, not_after).expect("the lab's users have names that certificates take")
     }
 }
 

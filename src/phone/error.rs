@@ -32,6 +32,8 @@ pub enum Step {
     Commit,
     /// Signing a web ticket request.
     Endorse,
+    /// Signing a sign-in at the registrar.
+    SignHandshake,
     /// Proving possession of the key.
     Prove,
     /// Forgetting a transaction.
@@ -57,6 +59,7 @@ impl fmt::Display for Step {
             Self::Check => "the phone's own check",
             Self::Commit => "the commit",
             Self::Endorse => "signing the ticket request",
+            Self::SignHandshake => "signing the sign-in",
             Self::Prove => "the proof of possession",
             Self::Abort => "aborting the transaction",
             Self::Leave => "ending the session",
@@ -198,6 +201,9 @@ pub enum PhoneError {
     /// The signature of the ticket request does not verify, or is by another key.
     #[error("the phone did not sign the ticket request: {0}")]
     NotEndorsed(String),
+    /// The signature of the sign-in does not verify.
+    #[error("the phone did not sign the sign-in: {0}")]
+    NotSignedIn(String),
     /// The phone broke the commitment to its part of the short code.
     #[error("the phone revealed another number than it had committed to")]
     BrokenCommitment,
@@ -260,6 +266,7 @@ impl PhoneError {
             | Self::CheckBad(_)
             | Self::NotProven(_)
             | Self::NotEndorsed(_)
+            | Self::NotSignedIn(_)
             | Self::CodeWithheld
             | Self::Request(_)
             | Self::WrongRequest(_)
@@ -300,6 +307,7 @@ impl PhoneError {
             | Self::CheckBad(_)
             | Self::NotProven(_)
             | Self::NotEndorsed(_)
+            | Self::NotSignedIn(_)
             | Self::Request(_)
             | Self::WrongRequest(_)
             | Self::Certificate(_) => Remedyable::Failed,
@@ -329,6 +337,12 @@ impl PhoneError {
                 (code::HASH | code::ENDORSEMENT_REFUSED | code::UNSUPPORTED, _) if *during == Step::Endorse => {
                     SIGN_IN_WITH_A_PASSWORD.into()
                 }
+                (code::HANDSHAKE_REFUSED, _) => {
+                    "read the phone's reason: it signs only for the registrar or the Web Services of its own settings, by its own trust and clock".into()
+                }
+                (code::UNSUPPORTED | code::NO_SUCH, _) if *during == Step::SignHandshake => {
+                    "have the phone sign in by itself and read its log".into()
+                }
                 (code::IDENTITY_CHANGED, _) => "repeat the command: the phone was changed meanwhile".into(),
                 (number, _) => match refusal_class(number) {
                     RefusalClass::Retry => REPEAT.into(),
@@ -339,6 +353,7 @@ impl PhoneError {
             },
             Self::CheckBad(_) => "look at the reason; the phone keeps its old identity".into(),
             Self::NotProven(_) => "do not hand the phone out; repeat with --renew, and if it stays so reset the phone".into(),
+            Self::NotSignedIn(_) => "do not hand the phone out; repeat, and if it stays so reset the phone".into(),
             Self::NotEndorsed(_) => format!("do not trust this phone's renewal: {SIGN_IN_WITH_A_PASSWORD}"),
             Self::BrokenCommitment => {
                 "do not trust this phone or this cable: plug it directly into this computer and compare the code again".into()

@@ -80,6 +80,13 @@ pub trait Driver: Send {
     /// can, and it wants consent each time, which then holds for the session. What it signed is verified here.
     fn endorse(&mut self, endorsing: &Endorsing) -> impl Future<Output = Result<Endorsed, PhoneError>> + Send;
 
+    /// Has the phone sign a TLS client handshake, which it reads and judges itself, with the key of its identity: only a phone
+    /// that [signs handshakes](Abilities::handshake) can, and it wants consent each time. What it signed is verified here.
+    fn sign_handshake(
+        &mut self,
+        signing: &HandshakeSigning<'_>,
+    ) -> impl Future<Output = Result<Vec<u8>, PhoneError>> + Send;
+
     /// Has the phone prove that it holds the key of `leaf`, and reads back what it stores.
     fn prove(
         &mut self,
@@ -336,6 +343,17 @@ pub struct Endorsing {
     pub consent: Consent,
     /// Where the phone's clock is to be set first: what the right time is ahead of this computer's.
     pub set_clock: Option<time::Duration>,
+}
+
+/// A TLS client handshake that a phone is to sign so that its user is signed in with the key inside it.
+#[derive(Debug)]
+pub struct HandshakeSigning<'a> {
+    /// The certificate in use, which the handshake presents.
+    pub certificate: &'a Certificate,
+    /// The handshake messages from ClientHello to ClientKeyExchange.
+    pub messages: &'a [u8],
+    /// How consent is given.
+    pub consent: &'a Consent,
 }
 
 /// What a phone has signed; the signature was verified.

@@ -17,6 +17,8 @@ pub enum Origin {
         /// The key: `registrar`.
         key: &'static str,
     },
+    /// Found by discovery: who said it.
+    Found(String),
     /// Typed at the terminal when it was asked for.
     Asked,
     /// The record of an earlier job.
@@ -36,6 +38,7 @@ impl Origin {
             Self::Option(_) => "option",
             Self::Environment(_) => "environment",
             Self::File { .. } => "file",
+            Self::Found(_) => "discovery",
             Self::Asked => "asked",
             Self::Ledger => "ledger",
             Self::Roster => "roster",
@@ -51,6 +54,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Option(name) | Self::Environment(name) => f.write_str(name),
             Self::File { path, key } => write!(f, "{key} in {}", path.file_name().unwrap_or_default().display()),
+            Self::Found(by) => f.write_str(by),
             Self::Asked => f.write_str("asked for"),
             Self::Ledger => f.write_str("the ledger"),
             Self::Roster => f.write_str("the roster"),

@@ -11,6 +11,7 @@ use super::proxy::Proxy;
 use super::stream::Stream;
 use super::traffic::{Counted, Traffic};
 use super::trust::Trust;
+use super::tunnel::{self, ClientIdentity, Handshake, TunnelError};
 use super::{Engine, bare};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, Error};
@@ -95,6 +96,25 @@ impl Connector {
         self
     }
 
+    /// The same, for one server among those that share a name: it goes to `address` whenever `host`:`port` is meant. No
+    /// session of another one is resumed there.
+    pub fn led_to(&self, host: &str, port: u16, address: SocketAddr) -> Self {
+        let mut resolve = vec![Resolve { host: host.to_owned(), port, address }];
+        resolve.extend(self.dialer.resolve.iter().cloned());
+        Self {
+            judge: self.judge.clone(),
+            dialer: Dialer { resolve, proxy: self.dialer.proxy.clone(), deadline: self.dialer.deadline },
+            engine: self.engine,
+            modern: OnceLock::new(),
+            session_life: self.session_life,
+        }
+    }
+
+    /// Where a name leads: to the address that was given for it, else to all that DNS has.
+    pub async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, TlsError> {
+        self.dialer.addresses(bare(host), port).await
+    }
+
     /// Connects with ALPN `http/1.1`, or none when `alpn` is empty, and returns only if webpki trusts the server's
     /// certificate for `host`: a name, or an address with or without brackets.
     pub async fn connect(
@@ -105,7 +125,7 @@ impl Connector {
         traffic: &Arc<Traffic>,
     ) -> Result<Stream, TlsError> {
         let host = bare(host);
-        let (shaken, distrust) = self.meet(host, port, Purpose::Talk { alpn }, traffic).await?;
+        let Met { shaken, distrust, local } = self.meet(host, port, Purpose::Talk { alpn }, traffic).await?;
         if let Some(reason) = distrust {
             return Err(TlsError::Untrusted {
                 host: host.to_owned(),
@@ -115,14 +135,14 @@ impl Connector {
             });
         }
         let (wire, negotiated) = shaken.open.expect("only distrust ends a handshake early");
-        Ok(Stream { wire, negotiated, chain: self.judge()?.complete(&shaken.presented) })
+        Ok(Stream { wire, negotiated, chain: self.judge()?.complete(&shaken.presented), local })
     }
 
     /// Shakes hands with a server that speaks TLS at once (443, 5061), whether or not it is trusted, and hangs up
     /// without sending it anything. An error means that there was no handshake; distrust is an answer.
     pub async fn probe(&self, host: &str, port: u16) -> Result<Probed, TlsError> {
         let host = bare(host);
-        let (shaken, distrust) = self.meet(host, port, Purpose::DangerLook, &Arc::default()).await?;
+        let Met { shaken, distrust, .. } = self.meet(host, port, Purpose::DangerLook, &Arc::default()).await?;
         let chain = match distrust {
             None => self.judge()?.complete(&shaken.presented),
             Some(_) => {
@@ -136,10 +156,10 @@ impl Connector {
     /// Connects to a server whether or not it is trusted, without ALPN. Only for requests that hold nothing of anybody's, and
     /// for answers that nothing is decided by: a metadata capture for people to read.
     pub async fn danger_connect(&self, host: &str, port: u16, traffic: &Arc<Traffic>) -> Result<Stream, TlsError> {
-        let (shaken, _) = self.meet(bare(host), port, Purpose::DangerLook, traffic).await?;
+        let Met { shaken, local, .. } = self.meet(bare(host), port, Purpose::DangerLook, traffic).await?;
         let presented = shaken.presented.iter().map(|c| c.to_vec()).collect();
         let (wire, negotiated) = shaken.open.expect("a look ends no handshake by distrust");
-        Ok(Stream { wire, negotiated, chain: ServerChain { presented, completed: Vec::new() } })
+        Ok(Stream { wire, negotiated, chain: ServerChain { presented, completed: Vec::new() }, local })
     }
 
     /// Connects without TLS, by the same way. Only for what anybody may read and change on its way.
@@ -147,31 +167,34 @@ impl Connector {
         self.dialer.dial(bare(host), port).await
     }
 
+    /// Begins a TLS handshake whose records travel elsewhere, with the registrar that calls itself `target`: by the same engine
+    /// and trust as this connector's connections.
+    ///
+    /// # Errors
+    /// What is wrong before anything is sent.
+    pub fn tunnel(&self, target: &str, identity: &ClientIdentity) -> Result<Box<dyn Handshake>, TunnelError> {
+        tunnel::begin(self.engine, self.judge.as_ref(), target, identity)
+    }
+
     fn judge(&self) -> Result<&Arc<Judge>, TlsError> {
         self.judge.as_ref().ok_or(TlsError::NoAnchors)
     }
 
     /// Handshakes until the server is trusted, or nothing more can be fetched that would make it so.
-    async fn meet(
-        &self,
-        host: &str,
-        port: u16,
-        purpose: Purpose<'_>,
-        traffic: &Arc<Traffic>,
-    ) -> Result<(Shaken, Option<Distrust>), TlsError> {
+    async fn meet(&self, host: &str, port: u16, purpose: Purpose<'_>, traffic: &Arc<Traffic>) -> Result<Met, TlsError> {
         let judge = self.judge()?;
         let mut tried = Vec::new();
         loop {
-            let shaken = self.attempt(host, port, purpose, traffic).await?;
+            let (shaken, local) = self.attempt(host, port, purpose, traffic).await?;
             let error = match &shaken.verdict {
                 Ok(()) => {
                     traffic.count_handshake(shaken.resumed);
-                    return Ok((shaken, None));
+                    return Ok(Met { shaken, distrust: None, local });
                 }
                 // The server may have a better certificate by now; its sessions are forgotten.
                 Err(_) if shaken.resumed => continue,
                 Err(Error::InvalidCertificate(error)) => error.clone(),
-                Err(_) => return Ok((shaken, Some(Distrust::Unfit))),
+                Err(_) => return Ok(Met { shaken, distrust: Some(Distrust::Unfit), local }),
             };
             let top = chain::walk(&shaken.presented, &judge.helping());
             if error == CertificateError::UnknownIssuer
@@ -193,7 +216,7 @@ impl Connector {
                 }
             }
             let reason = distrust(&error, &shaken.presented, top, tried);
-            return Ok((shaken, Some(reason)));
+            return Ok(Met { shaken, distrust: Some(reason), local });
         }
     }
 
@@ -203,13 +226,18 @@ impl Connector {
         port: u16,
         purpose: Purpose<'_>,
         traffic: &Arc<Traffic>,
-    ) -> Result<Shaken, TlsError> {
+    ) -> Result<(Shaken, Option<SocketAddr>), TlsError> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsError::BadHost { host: host.to_owned() })?;
         let judge = self.judge()?;
-        let dialed = async || Ok(Counted::new(self.dialer.dial(host, port).await?, traffic.clone()));
+        let mut local = None;
+        let mut dialed = async || {
+            let tcp = self.dialer.dial(host, port).await?;
+            local = tcp.local_addr().ok();
+            Ok::<_, TlsError>(Counted::new(tcp, traffic.clone()))
+        };
         let limit = self.dialer.deadline;
         let late = |_| self.dialer.timed_out(host, port, "TLS handshake");
-        match self.engine {
+        let shaken = match self.engine {
             Engine::Modern => {
                 let modern = self.modern.get_or_init(|| Modern::new(judge.clone(), self.session_life));
                 let handshake = modern.handshake((host, port), &name, purpose, dialed().await?);
@@ -222,8 +250,18 @@ impl Connector {
             }
             #[cfg(not(feature = "legacy-tls"))]
             Engine::Legacy => Err(TlsError::EngineMissing { host: host.to_owned() }),
-        }
+        };
+        Ok((shaken?, local))
     }
+}
+
+/// What came of meeting a server.
+struct Met {
+    shaken: Shaken,
+    /// Why it is not trusted, if it is not.
+    distrust: Option<Distrust>,
+    /// This end of the connection.
+    local: Option<SocketAddr>,
 }
 
 /// `web.contoso.example` of webpki's `DnsName("web.contoso.example")`.
@@ -231,7 +269,7 @@ fn without_kind(name: &str) -> String {
     name.split('"').nth(1).unwrap_or(name).to_owned()
 }
 
-fn distrust(
+pub(super) fn distrust(
     error: &CertificateError,
     presented: &[CertificateDer<'_>],
     top: Option<chain::Top>,

@@ -38,10 +38,22 @@ impl Dialer {
     }
 
     async fn look_up_and_reach(&self, host: &str, port: u16) -> Result<TcpStream, TlsError> {
+        let addresses = self.look_up(host, port).await?;
+        self.reach(host, port, &addresses).await
+    }
+
+    /// All addresses of a name; of one that was led elsewhere, those that it is led to.
+    pub(super) async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, TlsError> {
+        let given = self.resolve.iter().filter(|r| r.port == port && bare(&r.host).eq_ignore_ascii_case(host));
+        let given: Vec<SocketAddr> = given.map(|resolve| resolve.address).collect();
+        if given.is_empty() { self.look_up(host, port).await } else { Ok(given) }
+    }
+
+    async fn look_up(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, TlsError> {
         let late = |_| self.timed_out(host, port, "connecting");
         let looked_up = timeout(self.deadline, tokio::net::lookup_host((host, port))).await.map_err(late)?;
         let addresses = looked_up.map_err(|source| TlsError::NotResolved { host: host.to_owned(), source })?;
-        self.reach(host, port, &addresses.collect::<Vec<_>>()).await
+        Ok(addresses.collect())
     }
 
     /// Tries the addresses in their order, each with its share of the time that is left: a dead IPv6 network does not

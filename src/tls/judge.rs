@@ -100,6 +100,14 @@ pub(super) async fn recorded<T>(handshake: impl Future<Output = T>) -> (T, Optio
     .await
 }
 
+/// The same for a piece of a handshake that never waits.
+pub(super) fn recorded_at_once<T>(handshake: impl FnOnce() -> T) -> (T, Option<Seen>) {
+    SEEN.sync_scope(RefCell::default(), || {
+        let done = handshake();
+        (done, SEEN.with(RefCell::take))
+    })
+}
+
 /// What a refusal does to the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {

@@ -9,7 +9,7 @@ use super::handshake::{Negotiated, Purpose, Shaken};
 use super::judge::Judge;
 use super::traffic::Counted;
 use openssl::error::ErrorStack;
-use openssl::ssl::{self, Ssl, SslContext, SslMethod, SslVerifyMode, SslVersion};
+use openssl::ssl::{self, Ssl, SslContext, SslMethod, SslRef, SslVerifyMode, SslVersion};
 use rustls::pki_types::{CertificateDer, ServerName};
 use std::io;
 use std::pin::Pin;
@@ -20,7 +20,7 @@ const CIPHERS: &str = "DEFAULT:!aNULL:!eNULL:!PSK:!SRP:@SECLEVEL=0";
 /// Alerts by OpenSSL's numbers: handshake_failure, protocol_version, insufficient_security.
 const NOTHING_IN_COMMON: [i32; 3] = [1040, 1070, 1071];
 /// OpenSSL's numbers for a version that the server chose and this side does not speak.
-const OTHER_VERSION: [i32; 2] = [258, 266];
+pub(super) const OTHER_VERSION: [i32; 2] = [258, 266];
 
 /// One handshake with the server `name`, over a connection that leads there.
 pub(super) async fn handshake(
@@ -34,15 +34,8 @@ pub(super) async fn handshake(
     let mut stream = SslStream::new(client(name).map_err(unusable)?, tcp).map_err(unusable)?;
     Pin::new(&mut stream).connect().await.map_err(|error| handshake_error(&host, error))?;
 
-    let session = stream.ssl();
-    let sent = session.peer_cert_chain().into_iter().flatten().map(|certificate| certificate.to_der());
-    let presented: Vec<CertificateDer<'static>> =
-        sent.map(|der| der.map(CertificateDer::from)).collect::<Result<_, _>>().map_err(unusable)?;
-    let version = session.version_str().replacen("TLSv", "TLS ", 1);
-    let version = if version == "TLS 1" { "TLS 1.0".to_owned() } else { version };
-    let cipher = session.current_cipher().map_or("", |cipher| cipher.standard_name().unwrap_or(cipher.name()));
-    let negotiated = Negotiated { version, cipher: cipher.to_owned() };
-
+    let presented = presented(stream.ssl()).map_err(unusable)?;
+    let negotiated = negotiated(stream.ssl());
     let verdict = judge.judge(&presented, name);
     let open = match purpose {
         Purpose::Talk { .. } => verdict.is_ok(),
@@ -50,6 +43,20 @@ pub(super) async fn handshake(
     };
     let open = open.then(|| (Box::new(stream) as _, negotiated));
     Ok(Shaken { presented, verdict, resumed: false, open })
+}
+
+/// The server's certificates as sent, its own first; none before they have come.
+pub(super) fn presented(session: &SslRef) -> Result<Vec<CertificateDer<'static>>, ErrorStack> {
+    let sent = session.peer_cert_chain().into_iter().flatten();
+    sent.map(|certificate| certificate.to_der().map(CertificateDer::from)).collect()
+}
+
+/// What both sides agreed on.
+pub(super) fn negotiated(session: &SslRef) -> Negotiated {
+    let version = session.version_str().replacen("TLSv", "TLS ", 1);
+    let version = if version == "TLS 1" { "TLS 1.0".to_owned() } else { version };
+    let cipher = session.current_cipher().map_or("", |cipher| cipher.standard_name().unwrap_or(cipher.name()));
+    Negotiated { version, cipher: cipher.to_owned() }
 }
 
 fn client(name: &ServerName<'_>) -> Result<Ssl, ErrorStack> {

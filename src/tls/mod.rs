@@ -25,6 +25,7 @@ mod stream;
 mod tests;
 mod traffic;
 mod trust;
+pub mod tunnel;
 
 pub use chain::ServerChain;
 pub use connector::{Connector, Probed, Resolve};

@@ -94,14 +94,8 @@ impl Modern {
         if verdict.is_err() {
             self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(place));
         }
-        let version = session.protocol_version().map_or_else(String::new, |version| match version {
-            rustls::ProtocolVersion::TLSv1_2 => "TLS 1.2".to_owned(),
-            rustls::ProtocolVersion::TLSv1_3 => "TLS 1.3".to_owned(),
-            other => format!("{other:?}"),
-        });
-        let suite = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
-        let cipher = suite.unwrap_or_default().replacen("TLS13_", "TLS_", 1);
-        Ok(Shaken { presented, verdict, resumed, open: Some((Box::new(stream), Negotiated { version, cipher })) })
+        let negotiated = negotiated(session);
+        Ok(Shaken { presented, verdict, resumed, open: Some((Box::new(stream), negotiated)) })
     }
 
     fn sessions_with(&self, place: (&str, u16)) -> Arc<ClientSessionMemoryCache> {
@@ -113,6 +107,17 @@ impl Modern {
         let begin = || Sessions { begun: Instant::now(), store: Arc::new(ClientSessionMemoryCache::new(TICKETS)) };
         sessions.entry(key(place)).or_insert_with(begin).store.clone()
     }
+}
+
+/// What both sides agreed on.
+pub(super) fn negotiated(session: &rustls::ClientConnection) -> Negotiated {
+    let version = session.protocol_version().map_or_else(String::new, |version| match version {
+        rustls::ProtocolVersion::TLSv1_2 => "TLS 1.2".to_owned(),
+        rustls::ProtocolVersion::TLSv1_3 => "TLS 1.3".to_owned(),
+        other => format!("{other:?}"),
+    });
+    let suite = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+    Negotiated { version, cipher: suite.unwrap_or_default().replacen("TLS13_", "TLS_", 1) }
 }
 
 fn key((host, port): (&str, u16)) -> (String, u16) {

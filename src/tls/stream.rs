@@ -4,6 +4,7 @@ use super::binding;
 use super::chain::ServerChain;
 use super::handshake::{Negotiated, Wire};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -14,6 +15,7 @@ pub struct Stream {
     pub(super) wire: Box<dyn Wire>,
     pub(super) negotiated: Negotiated,
     pub(super) chain: ServerChain,
+    pub(super) local: Option<SocketAddr>,
 }
 
 impl Stream {
@@ -26,6 +28,11 @@ impl Stream {
     /// section 4), prefix included. `None` where none is defined for the server's certificate.
     pub fn channel_binding(&self) -> Option<Vec<u8>> {
         binding::server_end_point(self.chain.presented.first()?)
+    }
+
+    /// This end of the TCP connection.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.local
     }
 
     /// Version and cipher, for people.

@@ -1,7 +1,9 @@
 //! What the program says and promises, as the binary in a clean environment.
 
+mod discovery;
 mod faults;
 mod lab;
+mod pool_tests;
 mod pools;
 mod resume;
 mod roster;
@@ -10,6 +12,7 @@ mod tool;
 mod trust;
 mod usb;
 
+use faults::plain;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -43,7 +46,7 @@ fn stable() -> insta::Settings {
         (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT."),
         (r"localhost:\d+", "localhost:PORT"),
         (r"( +)(\d+ ms|\d+\.\d s)", "  [time]"),
-        (r#"("(took_ms|bytes_\w+|transfers)":)\d+"#, "${1}0"),
+        (r#"("(took_ms|after_ms|bytes_\w+|transfers)":)\d+"#, "${1}0"),
         (r"20\d\d-\d\d-\d\dT[0-9:.]+Z", "[rfc3339]"),
         (r"20\d\d-\d\d-\d\d", "yyyy-mm-dd"),
         (r"\d\d:\d\d:\d\d UTC", "hh:mm:ss UTC"),
@@ -117,7 +120,7 @@ fn contains(bytes: &[u8], secret: &str) -> bool {
 #[test]
 fn every_help_page_is_as_it_was_read_over() {
     let tool = Tool::new();
-    let pages: [&[&str]; 21] = [
+    let pages: [&[&str]; 26] = [
         &["--help"],
         &["list", "--help"],
         &["info", "--help"],
@@ -126,6 +129,9 @@ fn every_help_page_is_as_it_was_read_over() {
         &["provision", "-h"],
         &["resume", "--help"],
         &["verify", "--help"],
+        &["test", "--help"],
+        &["test", "bootstrap", "--help"],
+        &["test", "client-auth", "--help"],
         &["setup", "--help"],
         &["setup", "pool", "--help"],
         &["setup", "udev", "--help"],
@@ -139,6 +145,8 @@ fn every_help_page_is_as_it_was_read_over() {
         &["lab", "--help"],
         &["record", "--help"],
         &["replay", "--help"],
+        &["discovery", "--help"],
+        &["discovery", "encode", "--help"],
     ];
     for page in pages {
         let ran = tool.run(page);

@@ -273,7 +273,7 @@ fn a_capture_holds_what_the_pool_says_to_anybody_and_no_secret() {
 
 /// The program at a terminal of its own (`script`), answered when it asks.
 #[cfg(target_os = "linux")]
-struct Terminal {
+pub struct Terminal {
     child: Child,
     screen: std::process::ChildStdout,
     shown: String,
@@ -281,12 +281,13 @@ struct Terminal {
 
 #[cfg(target_os = "linux")]
 impl Terminal {
-    fn start(tool: &Tool, arguments: &str) -> Self {
+    pub fn start(tool: &Tool, arguments: &str) -> Self {
         let program = format!("{} {arguments}", env!("CARGO_BIN_EXE_tethercert"));
         // A question that never comes fails the test and does not hang it.
         let mut command = Command::new("timeout");
         command.args(["60", "script", "--quiet", "--return", "--command", &program, "/dev/null"]);
-        command.env_clear().env("HOME", tool.home.path()).env("PATH", "/usr/bin:/bin").env("TERM", "dumb");
+        command.env_clear().env("TETHERCERT_DISCOVERY", "off");
+        command.env("HOME", tool.home.path()).env("PATH", "/usr/bin:/bin").env("TERM", "dumb");
         command.envs(tool.environment.iter().map(|(name, value)| (name, value)));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let screen = child.stdout.take().unwrap();
@@ -294,7 +295,7 @@ impl Terminal {
     }
 
     /// Waits for a question, then types.
-    fn answer(&mut self, question: &str, typed: &str) {
+    pub fn answer(&mut self, question: &str, typed: &str) {
         use std::io::Write as _;
         let mut byte = [0];
         while !self.shown.contains(question) {
@@ -306,7 +307,7 @@ impl Terminal {
     }
 
     /// What is shown to the end, and the exit code.
-    fn end(mut self) -> (String, i32) {
+    pub fn end(mut self) -> (String, i32) {
         let mut rest = Vec::new();
         self.screen.read_to_end(&mut rest).unwrap();
         let code = self.child.wait().unwrap().code().unwrap();

@@ -42,7 +42,8 @@ pub(super) fn sign_handshake(phone: &Phone, peer: &mut Peer, messages: &[u8], sc
             return refuse(code::HANDSHAKE_REFUSED, reason);
         }
     };
-    let Ok(signature) = key_pair(&identity.key)?.sign(messages) else {
+    let key = inside.nature.key_to_sign_in_with(identity.key, &inside.material.keys);
+    let Ok(signature) = key_pair(&key)?.sign(messages) else {
         return refuse(code::KEY_FAILED, "the key does not sign");
     };
     inside.write_log(format!("signed a sign-in at {server} over USB"));

@@ -2,10 +2,11 @@
 //!
 //! A fault is one row of a table: its name, what value it takes, a sentence for people, and what it does to the running
 //! lab. The mechanisms below stand beside what they break: [`super::web_services::Faults`] and `Settings`,
-//! [`super::pki::ServerFaults`], [`super::phone::Lies`] and the transfers of [`super::usbip::Exporter`].
+//! [`super::pki::ServerFaults`], [`super::registrar::Faults`], [`super::phone::Lies`] and the transfers of [`super::usbip::Exporter`].
 
 mod chain;
 mod phone;
+mod registrar;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -13,6 +14,7 @@ mod web;
 
 use super::Lab;
 use super::pki::ServerFaults;
+use super::registrar::Registrar;
 use super::web_services::WebServices;
 use std::fmt;
 use std::io;
@@ -33,8 +35,10 @@ pub struct Fault {
 pub enum Group {
     /// The Web Services' answers, clock, store and rules.
     Web,
-    /// The certificates of the server's handshake.
+    /// The certificates of the servers' handshakes.
     Chain,
+    /// The registrar's answers, clock, rules and copy of the store.
+    Registrar,
     /// A phone, or its cable: the first where nothing is said.
     Phone,
 }
@@ -51,6 +55,7 @@ struct Entry {
 enum Does {
     Web(fn(&WebServices, &Value)),
     Chain(fn(&mut ServerFaults)),
+    Registrar(fn(&Registrar, &Value)),
     Phone(fn(&mut Lab, &Value)),
 }
 
@@ -127,7 +132,9 @@ impl Fault {
                 let mut chain = lab.web().presented();
                 does(&mut chain);
                 lab.web().present(&chain)?;
+                lab.registrar().present(&chain)?;
             }
+            Does::Registrar(does) => does(lab.registrar(), &self.value),
             Does::Phone(does) => {
                 let ill = usize::from(self.phone.unwrap_or(1)) - 1;
                 // A phone that is not there cannot be broken.
@@ -148,13 +155,14 @@ impl Entry {
         match self.does {
             Does::Web(_) => Group::Web,
             Does::Chain(_) => Group::Chain,
+            Does::Registrar(_) => Group::Registrar,
             Does::Phone(_) => Group::Phone,
         }
     }
 }
 
 fn table() -> impl Iterator<Item = &'static Entry> {
-    web::FAULTS.iter().chain(chain::FAULTS).chain(phone::FAULTS)
+    web::FAULTS.iter().chain(chain::FAULTS).chain(registrar::FAULTS).chain(phone::FAULTS)
 }
 
 /// The faults that share a word with what was given.
@@ -216,6 +224,7 @@ impl fmt::Display for Group {
         f.write_str(match self {
             Self::Web => "web",
             Self::Chain => "chain",
+            Self::Registrar => "registrar",
             Self::Phone => "phone",
         })
     }

@@ -19,6 +19,8 @@ pub struct Lies {
     pub drops_anchors: bool,
     /// It endorses with another key.
     pub endorses_with_another_key: bool,
+    /// It signs sign-ins with another key.
+    pub signs_in_with_another_key: bool,
     /// It signs its device proof over another session.
     pub replays_device_proof: bool,
     /// Its signing request names somebody else.
@@ -67,17 +69,18 @@ impl Nature for Liar {
         }
     }
 
+    fn key_to_sign_in_with(&self, key: StoredKey, keys: &KeyMaker) -> StoredKey {
+        match self.0.held().signs_in_with_another_key {
+            true => StoredKey { pkcs8: keys(kind_of(&key)).to_vec().into(), ..key },
+            false => key,
+        }
+    }
+
     fn signing_request(&self, key: &StoredKey, common_name: &str, keys: &KeyMaker) -> Option<Vec<u8>> {
         let lies = *self.0.held();
         let common_name = if lies.names_another_user { "mallory@contoso.example" } else { common_name };
-        let another = lies.requests_another_key.then(|| {
-            let kind = match key.kind {
-                2 => KeyKind::Rsa3072,
-                3 => KeyKind::P256,
-                _ => KeyKind::Rsa2048,
-            };
-            StoredKey { kind: key.kind, pkcs8: keys(kind).to_vec().into() }
-        });
+        let another =
+            lies.requests_another_key.then(|| StoredKey { kind: key.kind, pkcs8: keys(kind_of(key)).to_vec().into() });
         let mut der = signing_request(another.as_ref().unwrap_or(key), common_name)?;
         if lies.signs_request_badly
             && let Some(last) = der.last_mut()
@@ -85,5 +88,13 @@ impl Nature for Liar {
             *last ^= 1;
         }
         Some(der)
+    }
+}
+
+fn kind_of(key: &StoredKey) -> KeyKind {
+    match key.kind {
+        2 => KeyKind::Rsa3072,
+        3 => KeyKind::P256,
+        _ => KeyKind::Rsa2048,
     }
 }

@@ -81,7 +81,17 @@ impl Exporter {
     ///
     /// When the system gives no port.
     pub async fn start() -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Self::start_at(0).await
+    }
+
+    /// The same on this port, any where it is 0.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not give the port.
+    pub async fn start_at(port: u16) -> io::Result<Self> {
+        let taken = |error: io::Error| io::Error::new(error.kind(), format!("port {port} of 127.0.0.1: {error}"));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(taken)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared::default());
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));

@@ -113,7 +113,7 @@ pub(super) fn diagnosed(status: u16, id: u32, reason: &str) -> Answer {
 }
 
 /// The form of the `Date` header.
-pub(super) fn http_date(time: OffsetDateTime) -> String {
+pub(in crate::lab) fn http_date(time: OffsetDateTime) -> String {
     let format =
         format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
     time.to_offset(time::UtcOffset::UTC).format(&format).expect("a UTC time can be written")

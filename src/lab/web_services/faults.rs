@@ -259,7 +259,7 @@ impl Default for Settings {
 }
 
 /// Counts one use of a fault that happens n times.
-pub(super) fn strikes(times: &mut u32) -> bool {
+pub(in crate::lab) fn strikes(times: &mut u32) -> bool {
     let left = times.checked_sub(1);
     *times = left.unwrap_or(0);
     left.is_some()

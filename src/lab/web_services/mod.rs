@@ -4,7 +4,7 @@
 //! the inside of `ErrorInfo`, error numbers from 99001) is a LAB profile and marked so where it stands. Every fault of
 //! [`Faults`] can be switched while the server runs.
 
-mod answer;
+pub(in crate::lab) mod answer;
 mod certprov;
 mod chains;
 mod endorsement;
@@ -12,7 +12,7 @@ mod faults;
 mod front_end;
 mod garbled;
 mod mex;
-mod ntlm;
+pub(in crate::lab) mod ntlm;
 mod proof;
 mod publish;
 mod record;
@@ -31,6 +31,7 @@ mod users;
 mod web_ticket;
 mod wsdl;
 
+pub(in crate::lab) use faults::strikes;
 pub use faults::{
     Body, CertificateFault, ChainsFault, ChannelBinding, Cut, Faults, MetadataFault, Negotiate, Settings, Suite,
     WindowsAuth,
@@ -76,6 +77,12 @@ pub struct Options {
     pub server_faults: ServerFaults,
     /// Which TLS is spoken over HTTPS.
     pub tls: LabTls,
+    /// The port of HTTPS; 0 for any.
+    pub https_port: u16,
+    /// The port of plain http; 0 for any.
+    pub http_port: u16,
+    /// A name beside its own that it is called by.
+    pub server_name: Option<String>,
 }
 
 impl Options {
@@ -87,6 +94,9 @@ impl Options {
             settings: Settings::default(),
             server_faults: ServerFaults::default(),
             tls: LabTls::default(),
+            https_port: 0,
+            http_port: 0,
+            server_name: None,
         }
     }
 }

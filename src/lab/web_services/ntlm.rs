@@ -245,17 +245,17 @@ pub(super) fn end_point(certificate: &[u8]) -> Vec<u8> {
 }
 
 /// What an AUTHENTICATE message says about itself ([MS-NLMP] 2.2.1.3).
-struct Names {
-    domain: String,
-    user: String,
+pub(in crate::lab) struct Names {
+    pub(in crate::lab) domain: String,
+    pub(in crate::lab) user: String,
     /// Whether the NTLMv2 response announces a message integrity code.
-    protected: bool,
+    pub(in crate::lab) protected: bool,
     /// Whether the NTLMv2 response names a channel (MsvAvChannelBindings; all zeros name none).
     bound: bool,
 }
 
 impl Names {
-    fn read(token: &[u8]) -> Option<Self> {
+    pub(in crate::lab) fn read(token: &[u8]) -> Option<Self> {
         let number = |at: usize| Some(u16::from_le_bytes(token.get(at..at.checked_add(2)?)?.try_into().ok()?));
         let field = |at: usize| {
             let start = usize::try_from(u32::from_le_bytes(token.get(at + 4..at + 8)?.try_into().ok()?)).ok()?;

@@ -6,6 +6,7 @@ use super::record::Kind;
 use super::service::{Connection, Service, strikes_at};
 use super::shears::Sheared;
 use super::{Options, WebServices, issuer_url};
+use crate::lab::listeners::listeners;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -13,7 +14,6 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -29,8 +29,8 @@ const LONGEST_REQUEST: usize = 1 << 20;
 struct HungUp;
 
 pub(super) async fn start(options: Options) -> io::Result<WebServices> {
-    let (https, https_v6) = listeners().await?;
-    let (http, http_v6) = listeners().await?;
+    let (https, https_v6) = listeners(options.https_port).await?;
+    let (http, http_v6) = listeners(options.http_port).await?;
     let (https_address, http_address) = (https.local_addr()?, http.local_addr()?);
     let ipv6 = https_v6.as_ref().map(TcpListener::local_addr).transpose()?;
     let service = Arc::new(Service::new(options, https_address.port(), &issuer_url(http_address))?);
@@ -41,19 +41,6 @@ pub(super) async fn start(options: Options) -> io::Result<WebServices> {
     let plain = plain.map(|listener| tokio::spawn(serve_http(listener, Arc::clone(&service))));
     let tasks = secure.chain(plain).collect();
     Ok(WebServices { service, https: https_address, ipv6, http: http_address, tasks })
-}
-
-/// A free port of 127.0.0.1, and the same of ::1 where this computer has it.
-async fn listeners() -> io::Result<(TcpListener, Option<TcpListener>)> {
-    for _ in 0..16 {
-        let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        match TcpListener::bind((Ipv6Addr::LOCALHOST, v4.local_addr()?.port())).await {
-            Ok(v6) => return Ok((v4, Some(v6))),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-            Err(_) => return Ok((v4, None)),
-        }
-    }
-    Ok((TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?, None))
 }
 
 async fn serve_https(listener: TcpListener, service: Arc<Service>, numbers: Arc<AtomicU64>) {

@@ -40,6 +40,7 @@ pub(super) struct Service {
     settings: Mutex<Settings>,
     port: u16,
     tls: LabTls,
+    server_name: Option<String>,
     faults: Mutex<Faults>,
     shown: Mutex<Shown>,
     pub(super) tickets: Mutex<Tickets>,
@@ -59,7 +60,8 @@ struct Shown {
 
 impl Service {
     pub(super) fn new(options: Options, port: u16, issuer_url: &str) -> io::Result<Self> {
-        let shown = shown(&options.pki, options.tls, &options.server_faults, issuer_url)?;
+        let name = options.server_name.as_deref();
+        let shown = shown(&options.pki, options.tls, name, &options.server_faults, issuer_url)?;
         Ok(Self {
             pki: options.pki,
             users: options.users,
@@ -67,6 +69,7 @@ impl Service {
             settings: Mutex::new(options.settings),
             port,
             tls: options.tls,
+            server_name: options.server_name,
             faults: Mutex::default(),
             shown: Mutex::new(shown),
             tickets: Mutex::default(),
@@ -77,7 +80,7 @@ impl Service {
     }
 
     pub(super) fn present(&self, faults: &ServerFaults, issuer_url: &str) -> io::Result<()> {
-        let shown = shown(&self.pki, self.tls, faults, issuer_url)?;
+        let shown = shown(&self.pki, self.tls, self.server_name.as_deref(), faults, issuer_url)?;
         *locked(&self.shown) = shown;
         Ok(())
     }
@@ -236,7 +239,8 @@ impl Service {
     /// `https://` and the host the client called, if that is one of the lab's names.
     pub(super) fn origin(&self, call: &Call) -> String {
         let name = call.host.rsplit_once(':').map_or(call.host.as_str(), |(name, _)| name);
-        let own = [WEB_HOST, "localhost", "127.0.0.1", "[::1]"].iter().any(|own| own.eq_ignore_ascii_case(name));
+        let own = [WEB_HOST, "localhost", "127.0.0.1", "[::1]"].into_iter().chain(self.server_name.as_deref());
+        let own = own.into_iter().any(|own| own.eq_ignore_ascii_case(name));
         match (own, call.scheme) {
             (true, Scheme::Https) => format!("https://{}", call.host),
             (true, Scheme::Http) => format!("https://{name}:{}", self.port),
@@ -277,10 +281,11 @@ fn document(xml: &str) -> Answer {
     Answer::xml(200, format!("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n{xml}"))
 }
 
-fn shown(pki: &Pki, tls: LabTls, faults: &ServerFaults, issuer_url: &str) -> io::Result<Shown> {
-    let identity = pki.server(faults, issuer_url);
+fn shown(pki: &Pki, tls: LabTls, name: Option<&str>, faults: &ServerFaults, issuer_url: &str) -> io::Result<Shown> {
+    let names: Vec<&str> = [WEB_HOST].into_iter().chain(name).collect();
+    let identity = pki.server_called(&names, faults, issuer_url);
     let end_point = identity.presented.first().map(|server| end_point(server)).unwrap_or_default();
-    let tls = Acceptor::new(tls, &identity)?;
+    let tls = Acceptor::new(tls, &identity, &[b"http/1.1"])?;
     Ok(Shown { faults: faults.clone(), end_point, tls, issuing: identity.issuing.into(), root: identity.root })
 }
 

@@ -52,7 +52,7 @@ impl User {
     }
 
     /// Whether this is the user behind the names of an NTLM message: domain and account, or UPN and no domain.
-    pub(super) fn is_account(&self, domain: &str, name: &str) -> bool {
+    pub(in crate::lab) fn is_account(&self, domain: &str, name: &str) -> bool {
         let (own_domain, own_name) = self.login.split_once('\\').unwrap_or(("", &self.login));
         let account = own_domain.eq_ignore_ascii_case(domain) && own_name.eq_ignore_ascii_case(name);
         account || domain.is_empty() && self.sip.as_str().eq_ignore_ascii_case(name)

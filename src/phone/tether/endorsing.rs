@@ -3,18 +3,14 @@
 use super::messages::{DerMap, EndorsedMap, Operation};
 use super::{Tether, proof, read};
 use crate::credential::{Certificate, Fingerprint};
-use crate::phone::{Consent, Endorsed, Endorsing, PhoneError, Step};
+use crate::phone::{Endorsed, Endorsing, PhoneError, Step};
 use crate::service::{Endorsement, EndorsementAlgorithm, EndorsementTerms};
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256};
 
 impl Tether {
     pub(super) async fn have_endorsed(&mut self, endorsing: &Endorsing) -> Result<Endorsed, PhoneError> {
         let during = Step::Endorse;
-        // Also a phone that wants no consent, or knows this host, signs once for each.
-        let consent = match &endorsing.consent {
-            Consent::NotWanted => Some(Operation::Consent { code: None }),
-            wanted => self.consent(wanted)?,
-        };
+        let consent = self.consent_to_sign(&endorsing.consent)?;
         let clock = endorsing.set_clock.and_then(|ahead| self.world.now().checked_add(ahead));
         let fingerprint = (*endorsing.certificate.as_bytes()).into();
         let mut operations: Vec<_> = consent.into_iter().map(|consent| (Step::Consent, consent)).collect();

@@ -12,14 +12,15 @@ pub mod messages;
 mod proof;
 mod reading;
 pub mod session;
+mod signing;
 #[cfg(test)]
 mod tests;
 
 pub use session::{HostKey, HostKeyError};
 
 use super::{
-    Consent, Driver, Endorsed, Endorsing, Identified, LogLine, Meant, Parting, PhoneError, PhoneState, Possession,
-    Preparation, Prepared, ProvedKeys, ServerTrust, ShortCode, Step, Traffic, TransactionId,
+    Consent, Driver, Endorsed, Endorsing, HandshakeSigning, Identified, LogLine, Meant, Parting, PhoneError,
+    PhoneState, Possession, Preparation, Prepared, ProvedKeys, ServerTrust, ShortCode, Step, Traffic, TransactionId,
 };
 use crate::credential::{Certificate, Expected, Fingerprint, KeyKind, SigningRequest};
 use crate::tape::Tape;
@@ -159,6 +160,14 @@ impl Tether {
             Consent::KeyPress => Ok(Some(Operation::Consent { code: None })),
             Consent::Code(_) if !self.vouched => Err(PhoneError::CodeWithheld),
             Consent::Code(code) => Ok(Some(Operation::Consent { code: Some(code.expose_secret().to_owned()) })),
+        }
+    }
+
+    /// Also a phone that wants no consent, or knows this host, signs once for each.
+    fn consent_to_sign(&self, consent: &Consent) -> Result<Option<Operation>, PhoneError> {
+        match consent {
+            Consent::NotWanted => Ok(Some(Operation::Consent { code: None })),
+            wanted => self.consent(wanted),
         }
     }
 
@@ -337,6 +346,10 @@ impl Driver for Tether {
 
     async fn endorse(&mut self, endorsing: &Endorsing) -> Result<Endorsed, PhoneError> {
         self.have_endorsed(endorsing).await
+    }
+
+    async fn sign_handshake(&mut self, signing: &HandshakeSigning<'_>) -> Result<Vec<u8>, PhoneError> {
+        self.have_signed(signing).await
     }
 
     async fn prove(&mut self, leaf: &Certificate) -> Result<(Possession, PhoneState), PhoneError> {

@@ -2,6 +2,7 @@
 
 mod details;
 mod endorsing;
+mod signing;
 
 use super::messages::{self, Operation, code};
 use super::*;

@@ -6,7 +6,7 @@ use super::error::ServiceError;
 use super::metadata::{CertProv, Port};
 use super::profile::Profile;
 use super::refused::RefusedCredentials;
-use crate::credential::SipAddress;
+use crate::credential::{SipAddress, is_in_domain};
 use crate::tls::{Connector, Engine, Proxy, Resolve, ServerChain, Trust};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -175,7 +175,8 @@ impl Pool {
         &self.0.certprov_url
     }
 
-    pub(in crate::service) fn connector(&self) -> Arc<Connector> {
+    /// The way to the pool: to its registrar too, by the same trust.
+    pub fn connector(&self) -> Arc<Connector> {
         self.0.connector.clone()
     }
 
@@ -227,9 +228,8 @@ impl Pool {
     pub(super) fn may_receive(&self, url: &Url, user: &SipAddress) -> Result<(), ServiceError> {
         let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
         let domain = user.domain();
-        let in_domain = host == domain || host.strip_suffix(domain).is_some_and(|front| front.ends_with('.'));
         let allowed = self.0.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(&host));
-        if in_domain || allowed || host.eq_ignore_ascii_case(self.host()) {
+        if is_in_domain(&host, domain) || allowed || host.eq_ignore_ascii_case(self.host()) {
             return Ok(());
         }
         Err(ServiceError::HostNotAllowed { host, domain: domain.to_owned() })

@@ -1,0 +1,330 @@
+//! The run of a test: Web Services, ticket, certificate, registrar.
+
+use super::report::{AddressReport, Remains, Report, Step, StepReport, StepResult, Trouble};
+use super::test_device::{TestDevice, TestDeviceError};
+use crate::credential::{Certificate, SigningRequest, SipAddress, UserView, judge_user_certificate};
+use crate::provision::NoAnswer;
+use crate::registrar::{Client, Credential, Failure, Passed, RegistrarError, Rules, Server};
+use crate::service::{Enrolment, ErrorClass, Publication, ServiceError, SignIn, SignInWay};
+use crate::tls::Connector;
+use crate::world::World;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Who is told, and asked for the secret.
+pub trait Tester: Send {
+    /// A step is done.
+    fn done(&mut self, step: &StepReport);
+
+    /// The user's secret, which goes to this host and no other.
+    fn credential(&mut self, host: &str) -> impl Future<Output = Result<SignIn, NoAnswer>> + Send;
+}
+
+/// Where the certificate comes from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// It is published by this test.
+    Fetched(SignInWay),
+    /// It is left of an earlier test.
+    Kept(Box<Certificate>),
+}
+
+/// What is done at the registrar.
+#[derive(Debug, Clone)]
+pub struct AtRegistrar {
+    /// The registrar.
+    pub server: Server,
+    /// Every address of its name is tried, one after the other.
+    pub each_address: bool,
+    /// How long the user stays registered.
+    pub stay: Duration,
+    /// The limits.
+    pub rules: Rules,
+}
+
+/// A test of one user.
+pub struct Transaction<'a, T> {
+    /// The user.
+    pub user: SipAddress,
+    /// Where the certificate comes from.
+    pub source: Source,
+    /// What is done at the registrar.
+    pub registrar: AtRegistrar,
+    /// The device that it is done with.
+    pub device: &'a TestDevice,
+    /// Who is told and asked.
+    pub tester: &'a mut T,
+    /// Time and random numbers.
+    pub world: World,
+    /// What was done so far.
+    pub steps: Vec<StepReport>,
+}
+
+/// A step did not go well, and has been told.
+struct Stopped;
+
+impl<T: Tester> Transaction<'_, T> {
+    /// Runs it to its end, or to the step that does not go well.
+    pub async fn run<E: Enrolment>(mut self, service: Option<&mut E>, connector: &Arc<Connector>) -> Report {
+        let mut remains = None;
+        let mut addresses = Vec::new();
+        if let Ok(certificate) = self.certificate(service, &mut remains).await {
+            addresses = self.at_the_registrar(&certificate, connector).await;
+        }
+        Report { steps: self.steps, addresses, remains }
+    }
+
+    async fn certificate<E: Enrolment>(
+        &mut self,
+        service: Option<&mut E>,
+        remains: &mut Option<Remains>,
+    ) -> Result<Certificate, Stopped> {
+        match (self.source.clone(), service) {
+            (Source::Kept(certificate), _) => {
+                let until = certificate.not_after().date();
+                let said = format!("{}, kept from an earlier test, until {until}", certificate.fingerprint().short());
+                self.good(Step::Certificate, None, Duration::ZERO, said);
+                *remains = Some(self.remains(Some(&certificate)));
+                Ok(*certificate)
+            }
+            (Source::Fetched(way), Some(service)) => self.fetch(way, service, remains).await,
+            (Source::Fetched(_), None) => unreachable!("who fetches has a service"),
+        }
+    }
+
+    async fn fetch<E: Enrolment>(
+        &mut self,
+        way: SignInWay,
+        service: &mut E,
+        remains: &mut Option<Remains>,
+    ) -> Result<Certificate, Stopped> {
+        let user = self.user.clone();
+        let began = Instant::now();
+        let looked = async {
+            let survey = service.survey().await?;
+            let host = service.sign_in_host(&user, way).await?;
+            Ok((survey, host))
+        };
+        let (survey, host) = match looked.await {
+            Ok(looked) => looked,
+            Err(error) => return Err(self.service_failed(Step::WebServices, None, began.elapsed(), &error)),
+        };
+        let server = Some(format!("{}:{}", survey.host, survey.port));
+        let clock = match survey.clock_offset_seconds {
+            Some(offset) if offset.abs() > crate::registrar::SKEW_WORTH_SAYING => {
+                format!(
+                    "; its clock is {} s {} this computer's",
+                    offset.abs(),
+                    if offset > 0 { "ahead of" } else { "behind" }
+                )
+            }
+            Some(_) | None => String::new(),
+        };
+        let said = format!("trusted by this computer, offers {way}{clock}");
+        self.good(Step::WebServices, server, began.elapsed(), said);
+
+        let credential = match self.tester.credential(&host).await {
+            Ok(credential) => credential,
+            Err(error) => {
+                let class = match &error {
+                    NoAnswer::Nobody { .. } => ErrorClass::NeedsPerson,
+                    NoAnswer::Unreadable { .. } | NoAnswer::Empty { .. } => ErrorClass::Failed,
+                };
+                let trouble = Trouble::of(&error, None, error.next_step(), class);
+                return Err(self.stop(Step::WebTicket, Some(host), Duration::ZERO, trouble));
+            }
+        };
+        let began = Instant::now();
+        let ticket = match service.sign_in(&user, &credential).await {
+            Ok(ticket) => ticket,
+            Err(error) => return Err(self.service_failed(Step::WebTicket, Some(host), began.elapsed(), &error)),
+        };
+        let until = ticket.expires().time();
+        let said = format!("for {user}, by {way}, until {:02}:{:02} UTC", until.hour(), until.minute());
+        self.good(Step::WebTicket, Some(host), began.elapsed(), said);
+
+        let began = Instant::now();
+        let request = match self.device.request(&user) {
+            Ok(request) => request,
+            Err(error) => return Err(self.device_failed(began.elapsed(), &error)),
+        };
+        let publication = Publication {
+            user: user.clone(),
+            device: self.device.endpoint(&user).device,
+            signing_request: request.clone(),
+            request_id: uuid::Builder::from_random_bytes(self.world.random("publication")).into_uuid(),
+        };
+        let published = match service.publish(&ticket, &publication).await {
+            Ok(published) => published,
+            Err(error) => {
+                if error.outcome_unknown() {
+                    *remains = Some(self.remains(None));
+                }
+                return Err(self.service_failed(Step::Certificate, None, began.elapsed(), &error));
+            }
+        };
+        *remains = Some(self.remains(None));
+        let certificate = match Certificate::from_der(&published.certificate) {
+            Ok(certificate) => certificate,
+            Err(error) => {
+                let trouble = Trouble::of(&error, None, error.next_step(), ErrorClass::Failed);
+                return Err(self.stop(Step::Certificate, published.server, began.elapsed(), trouble));
+            }
+        };
+        *remains = Some(self.remains(Some(&certificate)));
+        if let Some(refusal) = self.refusal(&request, &certificate, service.clock_offset_seconds()) {
+            let trouble = Trouble::of(&refusal, None, refusal.next_step(), ErrorClass::Failed);
+            return Err(self.stop(Step::Certificate, published.server, began.elapsed(), trouble));
+        }
+        if let Err(error) = self.device.keep(&user, &certificate) {
+            return Err(self.device_failed(began.elapsed(), &error));
+        }
+        let until = certificate.not_after().date();
+        let said = format!("{} made and published, until {until}", certificate.fingerprint().short());
+        self.good(Step::Certificate, published.server, began.elapsed(), said);
+        Ok(certificate)
+    }
+
+    /// Why the certificate is not the one that was asked for, if it is not.
+    fn refusal(
+        &self,
+        request: &[u8],
+        certificate: &Certificate,
+        offset: Option<i64>,
+    ) -> Option<crate::credential::Refusal> {
+        let clock = self.world.now() + time::Duration::seconds(offset.unwrap_or_default());
+        let request = SigningRequest::from_der(request).ok()?;
+        let view = UserView::of(&request, &self.user, clock)?;
+        judge_user_certificate(certificate, &view).refusals().next().cloned()
+    }
+
+    async fn at_the_registrar(&mut self, certificate: &Certificate, connector: &Arc<Connector>) -> Vec<AddressReport> {
+        let credentials = vec![Credential::Certificate(self.device.identity(certificate))];
+        let endpoint = self.device.endpoint(&self.user);
+        let AtRegistrar { server, each_address, rules, .. } = self.registrar.clone();
+        let client = Arc::new(Client::new(connector.clone(), endpoint, credentials, rules, self.world.clone()));
+        if !each_address {
+            let _ = self.registration(&client, &server).await;
+            return Vec::new();
+        }
+        let began = Instant::now();
+        let addresses = match connector.addresses(&server.host, server.port).await {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                let error = RegistrarError::Connection(error);
+                let trouble = Trouble::of(&error, None, error.next_step(), error.class());
+                self.stop(Step::Connect, Some(server.to_string()), began.elapsed(), trouble);
+                return Vec::new();
+            }
+        };
+        let mut reports: Vec<AddressReport> = Vec::new();
+        for address in addresses {
+            if reports.iter().all(|report| report.address != address) {
+                reports.push(self.at_address(&client, &server, address).await);
+            }
+        }
+        reports
+    }
+
+    async fn at_address(&mut self, client: &Arc<Client>, server: &Server, address: SocketAddr) -> AddressReport {
+        let began = Instant::now();
+        let server = Server { at: Some(address), ..server.clone() };
+        let (targetname, stopped_at) = match self.registration(client, &server).await {
+            Ok(targetname) => (targetname, None),
+            Err(step) => (None, Some(step)),
+        };
+        AddressReport { address, targetname, stopped_at, latency: began.elapsed() }
+    }
+
+    /// Registers, stays as long as was asked for, and signs off. Gives what the registrar calls itself, or where it stopped.
+    async fn registration(&mut self, client: &Arc<Client>, server: &Server) -> Result<Option<String>, Step> {
+        let stay = self.registrar.stay;
+        let (steps, tester) = (&mut self.steps, &mut *self.tester);
+        let mut watch = |passed: &Passed| {
+            let step = StepReport {
+                step: passed.stage.into(),
+                server: Some(passed.server.to_string()),
+                latency: passed.took,
+                result: StepResult::Good { said: passed.said.clone() },
+            };
+            tester.done(&step);
+            steps.push(step);
+        };
+        let went = async {
+            let mut registration = client.register(server, &mut watch).await?;
+            if !stay.is_zero() {
+                registration.stay(stay, &mut watch).await?;
+            }
+            let ended = registration.sign_off(&mut watch).await?;
+            Ok::<_, Box<Failure>>(ended.facts.targetname)
+        };
+        match went.await {
+            Ok(targetname) => Ok(targetname),
+            Err(failure) => {
+                let step = failure.stage.into();
+                self.registrar_failed(&failure);
+                Err(step)
+            }
+        }
+    }
+
+    fn registrar_failed(&mut self, failure: &Failure) {
+        let error = &failure.error;
+        let diagnosis = error.refusal().and_then(|refusal| refusal.diagnostics.as_ref()).map(ToString::to_string);
+        let fresh = matches!(self.source, Source::Fetched(_))
+            && matches!(error, RegistrarError::NotAccepted { .. } | RegistrarError::HandshakeRefused { .. });
+        let next = match fresh {
+            true => format!(
+                "it was published a moment ago, and this server may not have it yet: in half a minute, tethercert test \
+                 client-auth --kept --user {}; if it stays, replication in the pool is out of order",
+                self.user
+            ),
+            false => error.next_step().to_owned(),
+        };
+        let trouble = Trouble::of(error, diagnosis, next, error.class());
+        self.stop(failure.stage.into(), Some(failure.server.to_string()), failure.after, trouble);
+    }
+
+    fn service_failed(
+        &mut self,
+        step: Step,
+        server: Option<String>,
+        latency: Duration,
+        error: &ServiceError,
+    ) -> Stopped {
+        let diagnosis = error.diagnosis().map(|said| match &said.server {
+            Some(server) => format!("{said}, says {server}"),
+            None => said.to_string(),
+        });
+        let trouble = Trouble::of(error, diagnosis, error.next_step(), error.class());
+        self.stop(step, server, latency, trouble)
+    }
+
+    fn device_failed(&mut self, latency: Duration, error: &TestDeviceError) -> Stopped {
+        let trouble = Trouble::of(error, None, error.next_step(), ErrorClass::Failed);
+        self.stop(Step::Certificate, None, latency, trouble)
+    }
+
+    fn remains(&self, certificate: Option<&Certificate>) -> Remains {
+        Remains {
+            user: self.user.clone(),
+            device: self.device.endpoint(&self.user).device,
+            certificate: certificate.map(|it| (it.fingerprint(), it.not_after())),
+        }
+    }
+
+    fn good(&mut self, step: Step, server: Option<String>, latency: Duration, said: String) {
+        self.tell(StepReport { step, server, latency, result: StepResult::Good { said } });
+    }
+
+    fn stop(&mut self, step: Step, server: Option<String>, latency: Duration, trouble: Trouble) -> Stopped {
+        self.tell(StepReport { step, server, latency, result: trouble.result() });
+        Stopped
+    }
+
+    fn tell(&mut self, step: StepReport) {
+        self.tester.done(&step);
+        self.steps.push(step);
+    }
+}

@@ -1,0 +1,52 @@
+//! docs/troubleshooting.md: each heading is a text that the program says.
+
+use crate::discovery::Trouble;
+use std::path::Path;
+
+const PAGE: &str = include_str!("../../docs/troubleshooting.md");
+
+fn headings() -> impl Iterator<Item = &'static str> {
+    PAGE.lines().filter_map(|line| line.strip_prefix("### "))
+}
+
+/// All of the program's code, texts that are broken over lines put together.
+fn code() -> String {
+    fn collect(folder: &Path, code: &mut String) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, code);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                code.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let mut code = String::new();
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut code);
+    regex::Regex::new(r"\\\n\s*").unwrap().replace_all(&code, "").into_owned()
+}
+
+#[test]
+fn each_heading_is_a_text_of_the_code() {
+    let code = code();
+    for heading in headings() {
+        let pattern = regex::escape(heading).replace('…', r"\{[^{}]*\}");
+        let text = regex::Regex::new(&format!("\"{pattern}\"")).unwrap();
+        assert!(text.is_match(&code), "no text of the code is {heading:?}");
+    }
+}
+
+#[test]
+fn no_heading_stands_there_twice() {
+    let mut all: Vec<&str> = headings().collect();
+    all.sort_unstable();
+    assert!(all.windows(2).all(|pair| pair[0] != pair[1]));
+    assert!(!all.is_empty());
+}
+
+#[test]
+fn each_trouble_of_discovery_has_its_section() {
+    for trouble in Trouble::ALL {
+        assert!(headings().any(|heading| heading == trouble.text()), "{:?} is no heading", trouble.text());
+    }
+}
