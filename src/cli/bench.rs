@@ -18,7 +18,8 @@ use tethercert::phone::definition::Definitions;
 use tethercert::phone::tether::HostKey;
 use tethercert::phone::{Finder, Found, PhoneError};
 use tethercert::pool::{HostAndPort, PoolName, without_password};
-use tethercert::provision::Stop;
+use tethercert::provision::{Rehearsal, Stop};
+use tethercert::registrar::Server;
 use tethercert::service::ocauth::{DownloadPlace, Pool, Profile, RootDownload, Settings};
 use tethercert::tls::{Engine, Proxy, Resolve};
 use tethercert::usb::capture::Tap;
@@ -37,6 +38,8 @@ const USBIP: &str = "TETHERCERT_USBIP";
 const USB_TRACE: &str = "TETHERCERT_USB_TRACE";
 /// The lab's pool as the screen names it. It resolves nowhere: the embedded lab says where it is.
 const LAB_HOST: &str = "web.contoso.example";
+/// Its registrar, the same way.
+const LAB_REGISTRAR: &str = "sip.contoso.example";
 
 /// Where phones are looked for.
 #[derive(Args, Debug, Default)]
@@ -291,6 +294,15 @@ impl Bench {
     }
 }
 
+/// This end of the wire to a pool.
+enum End {
+    /// Phones, which may be a lab's or not. They have to trust every server.
+    Phones { lab: bool },
+    /// This computer stands for one: as good as a lab's phone where the pool is a lab, and the judge of each server as it
+    /// meets it.
+    ThisComputer,
+}
+
 impl ChosenPool {
     /// The pool that is meant by a command that needs no phone, since this computer stands for one.
     pub(crate) fn without_phone(
@@ -303,8 +315,24 @@ impl ChosenPool {
             Some(lab) => PoolSettings::in_lab(args, who, Pool::address(&lab.web().certprov_url(LAB_HOST))?)?,
             None => PoolSettings::of(args, who)?,
         };
-        // Whatever pool is a lab, this end of the wire is as good as a lab's phone.
-        Self::of(chosen, embedded, true, args.explain, screen)
+        Self::made(chosen, embedded, &End::ThisComputer, args.explain, screen)
+    }
+
+    /// The registrar that is configured, or the embedded lab's.
+    pub(crate) fn registrar(&self, embedded: Option<&Lab>) -> Option<Server> {
+        let configured = self.settings.registrar.as_ref().map(|registrar| &registrar.value);
+        let configured =
+            configured.map(|registrar| Server { host: registrar.host().to_owned(), port: registrar.port(), at: None });
+        let in_lab = || {
+            let port = embedded?.registrar().address().port();
+            Some(Server { host: LAB_REGISTRAR.to_owned(), port, at: None })
+        };
+        configured.or_else(in_lab)
+    }
+
+    /// Where a sign-in is rehearsed: that registrar, or else the one that the phone knows.
+    pub(crate) fn rehearsal(&self, embedded: Option<&Lab>) -> Rehearsal {
+        Rehearsal { by: self.pool.connector(), registrar: self.registrar(embedded) }
     }
 
     /// The pool that was settled on, if its address is known. Says what has to be said about it; nothing is connected to.
@@ -312,6 +340,16 @@ impl ChosenPool {
         chosen: PoolSettings,
         embedded: Option<&Lab>,
         lab_phones: bool,
+        explain: bool,
+        screen: &Screen,
+    ) -> Result<Option<Self>, CliError> {
+        Self::made(chosen, embedded, &End::Phones { lab: lab_phones }, explain, screen)
+    }
+
+    fn made(
+        chosen: PoolSettings,
+        embedded: Option<&Lab>,
+        end: &End,
         explain: bool,
         screen: &Screen,
     ) -> Result<Option<Self>, CliError> {
@@ -331,6 +369,8 @@ impl ChosenPool {
             let address = lab.web().address();
             trust.add_file(&lab.ready().trust_anchor)?;
             resolve.push(Resolve { host: LAB_HOST.to_owned(), port: address.port(), address });
+            let address = lab.registrar().address();
+            resolve.push(Resolve { host: LAB_REGISTRAR.to_owned(), port: address.port(), address });
         }
         let mut settings = Settings::new(url, trust);
         settings.resolve = resolve;
@@ -338,7 +378,8 @@ impl ChosenPool {
         settings.engine = chosen.engine.value;
         settings.proxy = chosen.proxy.value.clone();
         let registrar = chosen.registrar.iter().map(|registrar| &registrar.value);
-        for server in registrar.chain(&chosen.also_servers.value) {
+        let judged = registrar.chain(&chosen.also_servers.value).filter(|_| matches!(end, End::Phones { .. }));
+        for server in judged {
             let server = (server.host().to_owned(), server.port());
             if !settings.also_servers.contains(&server) {
                 settings.also_servers.push(server);
@@ -359,7 +400,7 @@ impl ChosenPool {
         // Without a file a PIN goes only where both ends of the wire are a lab's.
         settings.profile = match &chosen.profile {
             Some(file) => Some(Profile::from_file(&file.value)?),
-            None => (lab && lab_phones).then(Profile::lab),
+            None => (lab && !matches!(end, End::Phones { lab: false })).then(Profile::lab),
         };
         let pool = Pool::new(settings)?;
         Ok(Some(Self { url: pool.certprov_url().to_string(), pool, lab, settings: chosen }))

@@ -3,6 +3,7 @@
 use super::exit::Exit;
 use std::io;
 use tethercert::diagnose::TestDeviceError;
+pub(crate) use tethercert::diagnose::causes;
 use tethercert::lab::usbip::AttachError;
 use tethercert::ledger::LedgerError;
 use tethercert::phone::PhoneError;
@@ -190,21 +191,4 @@ impl CliError {
     pub(crate) fn causes(&self) -> Vec<String> {
         causes(self)
     }
-}
-
-/// What is under an error, from the top.
-pub(crate) fn causes(error: &dyn std::error::Error) -> Vec<String> {
-    let mut causes = Vec::new();
-    let mut last = error.to_string();
-    let mut below = error.source();
-    while let Some(cause) = below {
-        // A library's link into its own manual helps nobody at a desk.
-        let text = cause.to_string().split(": https://docs.rs/").next().unwrap_or_default().to_owned();
-        if !last.ends_with(&text) {
-            causes.push(text.clone());
-        }
-        last = text;
-        below = cause.source();
-    }
-    causes
 }

@@ -106,6 +106,8 @@ pub(crate) struct Decisions {
     /// Nobody is asked to compare a short code, whoever is there.
     pub(crate) no_code: bool,
     pub(crate) parting: Option<Parting>,
+    /// The sign-in is rehearsed after the proof.
+    pub(crate) sign_in: bool,
 }
 
 /// What is asked for, before its phone is known.
@@ -205,6 +207,13 @@ impl Asked {
         let Self { order, answers, lab_user, record } = self;
         let compare_code = desk.screen.can_ask() && !order.decisions.no_code && desk.bench.lab.is_none();
         let mut job = Job { compare_code, ..order.job(found) };
+        if let (true, Some(lab)) = (order.decisions.sign_in, &desk.bench.lab) {
+            let rehearsal = order.chosen.rehearsal(Some(lab));
+            // The phone signs only for a server of its own settings.
+            job.registrar =
+                rehearsal.registrar.as_ref().map(|registrar| format!("{}:{}", registrar.host, registrar.port));
+            job.rehearsal = Some(rehearsal);
+        }
         let mut service = order.chosen.pool.enrolment();
         let mut console = Console::new(desk.screen.clone(), desk.stop.clone(), answers, lab_user);
         let (driver, ledger, stop) = (phone.driver(), desk.ledger, desk.stop);
@@ -276,6 +285,7 @@ impl Order {
             require_authentic: decisions.require_authentic,
             registrar: settings.registrar.as_ref().map(|registrar| registrar.value.to_string()),
             web_services: self.chosen.url.clone(),
+            rehearsal: decisions.sign_in.then(|| self.chosen.rehearsal(None)),
             parting: decisions.parting.unwrap_or(Parting::Leave),
             slot: found.slot().to_string(),
             lab: self.chosen.lab,
@@ -356,8 +366,7 @@ async fn pool(
         return Ok(chosen);
     }
     if let Some(found) = discovery::for_user(&user.value, &typed.at, yes, desk.screen, desk.stop).await? {
-        let who = Who { registrar: found.registrar, ..who(Some(found.certprov_url)) };
-        return desk.bench.pool_for(typed, who)?.ok_or_else(no_pool);
+        return desk.bench.pool_for(typed, found.told(who(None)))?.ok_or_else(no_pool);
     }
     let person = Person::at(desk.screen, desk.stop).ok_or_else(no_pool)?;
     desk.screen.note("no pool is configured; tethercert setup pool NAME keeps what is asked for here");

@@ -3,21 +3,29 @@
 use super::error::CliError;
 use super::exit::Exit;
 use super::screen::{Screen, Tone};
+use super::secret;
 use super::stop::Signals;
 use super::text::{count, dotted};
 use clap::Args as ClapArgs;
 use serde::Serialize;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+use tethercert::credential::SipAddress;
 use tethercert::lab::faults::{Fault, FaultError, Listed};
+use tethercert::lab::registrar::{Proof, Registration};
 use tethercert::lab::usbip::may_attach;
-use tethercert::lab::{Lab, LabOptions, Ready};
+use tethercert::lab::web_services::{LabTls, User};
+use tethercert::lab::{Lab, LabOptions, Ports, Ready};
+use tethercert::tls::Engine;
+use tokio::sync::broadcast::error::RecvError;
 
-/// Start virtual phones and Web Services on loopback, until Ctrl-C
+/// Start virtual phones, Web Services and a registrar on loopback, until Ctrl-C
 ///
-/// The phones are exported over USB/IP, the Web Services speak HTTPS; other commands reach both as they reach real ones.
-/// With --json the first line tells scripts where everything is. With --attach the phones are on this computer's own USB
-/// instead, as if they were plugged in: plain `list` and `provision` find them.
+/// The phones are exported over USB/IP, the Web Services speak HTTPS, the registrar SIP over TLS; other commands reach them
+/// as they reach real ones. With --json the first line tells scripts where everything is, and each further one who has
+/// registered. With --attach the phones are on this computer's own USB instead, as if they were plugged in: plain `list`
+/// and `provision` find them.
 #[derive(ClapArgs, Debug)]
 pub(crate) struct Args {
     /// How many phones are plugged in
@@ -29,6 +37,62 @@ pub(crate) struct Args {
     /// How much longer a phone takes to make a key, milliseconds
     #[arg(long, value_name = "MS", default_value_t = 0)]
     key_delay_ms: u32,
+    /// SIP address of the first user, whose password is new where no file has one
+    #[arg(long, help_heading = "For other clients", value_name = "ADDRESS", default_value = "alice@contoso.example")]
+    user: SipAddress,
+    /// Name that this user signs in with [default: CONTOSO\\ and the name before the @]
+    #[arg(long, help_heading = "For other clients", value_name = "DOMAIN\\NAME")]
+    login: Option<String>,
+    /// File whose first line is this user's password; /dev/fd/N too
+    #[arg(long, help_heading = "For other clients", value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// File whose first line is this user's PIN; /dev/fd/N too
+    #[arg(long, help_heading = "For other clients", value_name = "FILE")]
+    pin_file: Option<PathBuf>,
+    /// Name of the servers instead of localhost; it has to lead to this computer, in /etc/hosts for one
+    #[arg(long, help_heading = "For other clients", value_name = "NAME", value_parser = server_name)]
+    server_name: Option<String>,
+    /// TLS of the servers: modern, or legacy for TLS 1.0 alone (in a build with legacy-tls)
+    ///
+    /// Inside TLS-DSK, a build with legacy-tls has TLS 1.0 in either case, for clients that have nothing newer.
+    #[arg(long, help_heading = "For other clients", value_name = "ENGINE", default_value = "modern")]
+    tls: Engine,
+    /// Port of the Web Services [default: any]
+    #[arg(
+        long,
+        help_heading = "For other clients",
+        value_name = "PORT",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    https_port: u16,
+    /// Port of what the Web Services have over plain http [default: any]
+    #[arg(
+        long,
+        help_heading = "For other clients",
+        value_name = "PORT",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    http_port: u16,
+    /// Port of the registrar [default: any]
+    #[arg(
+        long,
+        help_heading = "For other clients",
+        value_name = "PORT",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    registrar_port: u16,
+    /// Port of the USB/IP server [default: any]
+    #[arg(
+        long,
+        help_heading = "For other clients",
+        value_name = "PORT",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    usbip_port: u16,
     /// Fault to switch on; may be repeated; `help` lists them
     ///
     /// Faults of a phone are the first phone's; with @N behind them the N-th's.
@@ -72,6 +136,18 @@ pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
     let options = LabOptions {
         phones: args.phones,
         key_delay: Duration::from_millis(args.key_delay_ms.into()),
+        tls: match args.tls {
+            Engine::Modern => LabTls::Modern,
+            Engine::Legacy => LabTls::OnlyTls10,
+        },
+        ports: Ports {
+            https: args.https_port,
+            http: args.http_port,
+            registrar: args.registrar_port,
+            usbip: args.usbip_port,
+        },
+        server_name: args.server_name.clone(),
+        first_user: Some(first_user(&args).await?),
         faults,
         ..LabOptions::default()
     };
@@ -88,10 +164,65 @@ pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
         // A temporary folder whose name is no UTF-8: a script would wait for a lab that it cannot reach.
         return Ok(Exit::Failed);
     }
+    let mut news = lab.registrar().news();
     card(&args, &lab, &ready, screen);
-    signals.next().await;
+    loop {
+        tokio::select! {
+            registered = news.recv() => match registered {
+                Ok(registration) => tell(&registration, screen),
+                // More at once than there is room for: those are in nobody's interest one by one.
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => break,
+            },
+            () = signals.next() => break,
+        }
+    }
     lab.detach().await;
     Ok(Exit::Done)
+}
+
+/// The first user, as the options have them.
+async fn first_user(args: &Args) -> Result<User, CliError> {
+    let mut user = User::new(args.user.clone(), "+12065551210");
+    if let Some(login) = &args.login {
+        user.login.clone_from(login);
+    }
+    for (file, what) in [(&args.password_file, "password"), (&args.pin_file, "PIN")] {
+        let Some(path) = file.clone() else { continue };
+        let whose = format!("the {what} of {}", user.sip);
+        let read = tokio::task::spawn_blocking(move || secret::from_file(&path, &whose)).await;
+        let secret = read.expect("reading a file does not panic")?;
+        match what {
+            "password" => user.password = secret,
+            _ => user.pin = secret,
+        }
+    }
+    Ok(user)
+}
+
+/// A name that can stand in a certificate and in an address.
+fn server_name(text: &str) -> Result<String, String> {
+    let label = |label: &str| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    match text.len() <= 253 && text.split('.').all(label) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err("a name like sip.contoso.example".to_owned()),
+    }
+}
+
+/// Somebody has registered.
+fn tell(registration: &Registration, screen: &Screen) {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        user: &'a SipAddress,
+        epid: &'a str,
+        contact: &'a str,
+        proof: &'a Proof,
+        user_agent: &'a str,
+    }
+    let Registration { user, epid, contact, proof, user_agent, .. } = registration;
+    screen.json("registered", &Line { user, epid, contact, proof, user_agent });
+    let agent: String = user_agent.chars().filter(|c| !c.is_control()).take(80).collect();
+    screen.line("sign-in", &dotted(&[user.to_string(), proof.to_string(), agent]));
 }
 
 /// Every fault there is.
@@ -120,7 +251,9 @@ fn list(screen: &Screen) {
 fn card(args: &Args, lab: &Lab, ready: &Ready, screen: &Screen) {
     let phones = count(ready.phones.len(), "phone");
     let users = count(ready.users.len(), "user");
-    screen.line("lab", &dotted(&[phones, users, "Web Services: all of it on this computer, nothing real".to_owned()]));
+    let servers = "Web Services and a registrar: all of it on this computer, nothing real";
+    screen.line("lab", &dotted(&[phones, users, servers.to_owned()]));
+    screen.line("server", &dotted(&[ready.registrar.clone(), ready.registrar_name.clone(), "SIP over TLS".to_owned()]));
     for phone in &ready.phones {
         let mut words = vec![phone.device.clone(), phone.model.clone(), phone.mac.clone()];
         match (&phone.attached, args.attach) {
@@ -137,6 +270,7 @@ fn card(args: &Args, lab: &Lab, ready: &Ready, screen: &Screen) {
     for fault in lab.faults() {
         screen.line("fault", &dotted(&[fault.to_string(), fault.says().to_owned()]));
     }
+    screen.line("network", &dotted(&[format!("DHCP {}", ready.dhcp), format!("DNS {}", ready.dns)]));
     let Some(user) = ready.users.first() else { return };
     screen.line("next", "in another terminal:");
     screen.blank();
@@ -145,6 +279,13 @@ fn card(args: &Args, lab: &Lab, ready: &Ready, screen: &Screen) {
         wires.insert(0, format!("--usbip {}", ready.usbip));
     }
     command(screen, "list", &wires);
+    let asked = [
+        format!("--user {}", user.user),
+        format!("--dhcp-server {}", ready.dhcp),
+        format!("--dns-server {}", ready.dns),
+        format!("--registrar-port {}", lab.registrar().address().port()),
+    ];
+    command(screen, "discovery", &asked);
     let device: Vec<String> =
         ready.phones.iter().skip(1).take(1).map(|_| "--device serial:LAB00001".to_owned()).collect();
     let pool = [

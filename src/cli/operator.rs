@@ -11,7 +11,8 @@ use tethercert::credential::SipAddress;
 use tethercert::lab::web_services::User;
 use tethercert::phone::{Authenticity, Identity, IdentityInUse, ShortCode};
 use tethercert::provision::{
-    Answer, Event, NoAnswer, Operator, PhoneSeen, Plan, PoolSeen, ServerJudgement, Stage, Standing, StepDone, Stop,
+    Answer, Event, Grade, NoAnswer, Operator, PhoneSeen, Plan, PoolSeen, Rehearsed, ServerJudgement, Stage, Standing,
+    StepDone, Stop,
 };
 use tethercert::service::SignIn;
 use time::OffsetDateTime;
@@ -185,6 +186,24 @@ impl Console {
     }
 }
 
+/// What the rehearsal of a sign-in showed: a block of lines that reads like a step.
+pub(crate) fn rehearsal(rehearsed: &Rehearsed, screen: &Screen) {
+    let (tone, word) = match rehearsed.grade {
+        Grade::Good => (Tone::Good, ""),
+        Grade::Bad => (Tone::Bad, "bad: "),
+        Grade::Unknown => (Tone::Unsure, "unknown: "),
+    };
+    let mut label = format!("{:12}{:>6}  ", "register", took(rehearsed.took));
+    for (number, said) in rehearsed.said.iter().enumerate() {
+        let word = if number == 0 { word } else { "" };
+        screen.columns(tone, &label, &format!("{word}{said}"));
+        label = " ".repeat(label.chars().count());
+    }
+    if let Some(next) = &rehearsed.next_step {
+        screen.columns(tone, &label, &format!("next: {next}"));
+    }
+}
+
 /// What vouches for a phone, in words.
 pub(crate) fn vouched(authenticity: &Authenticity) -> String {
     match authenticity {
@@ -280,6 +299,11 @@ impl Operator for Console {
             Event::StoreWait { server, attempt, of, seconds } => {
                 let at = server.as_deref().map(|server| format!(" at {server}")).unwrap_or_default();
                 self.screen.count_down(&format!("data store unavailable{at} · try {attempt} of {of}"), *seconds);
+            }
+            Event::Rehearsing { waiting } => self.screen.start_spinner(format!("register: {waiting}")),
+            Event::Rehearsed(rehearsed) => {
+                self.screen.stop_spinner();
+                rehearsal(rehearsed, &self.screen);
             }
             Event::Notice { text } => self.screen.line("note", text),
         }

@@ -55,9 +55,16 @@ pub(crate) struct Args {
     /// Refuse a phone that nothing vouches for
     #[arg(long, help_heading = "Decisions")]
     require_authentic: bool,
-    /// Have the phone sign in when it is done
-    #[arg(long, help_heading = "Phone", conflicts_with = "restart")]
+    /// Sign the user in at the registrar after the proof, by the key in the phone, and off again
+    ///
+    /// The registration is made from here, with the certificate on the phone; the phone reads the handshake, judges the
+    /// server itself and signs, once somebody there agrees. A sign-in that fails does not undo the job: the identity is
+    /// installed and proved. A recording has no room for it.
+    #[arg(long, help_heading = "Decisions", conflicts_with = "record")]
     sign_in: bool,
+    /// Have the phone sign in by itself when it is done
+    #[arg(long, help_heading = "Phone", conflicts_with = "restart")]
+    phone_signs_in: bool,
     /// Have the phone restart when it is done
     #[arg(long, help_heading = "Phone")]
     restart: bool,
@@ -135,7 +142,8 @@ pub(super) fn decisions(args: &Args) -> Decisions {
         abort_pending: args.abort_pending,
         require_authentic: args.require_authentic,
         no_code: args.yes,
-        parting: match (args.sign_in, args.restart) {
+        sign_in: args.sign_in,
+        parting: match (args.phone_signs_in, args.restart) {
             (true, _) => Some(Parting::SignIn),
             (false, true) => Some(Parting::Restart),
             (false, false) => None,

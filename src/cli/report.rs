@@ -10,7 +10,9 @@ use std::time::Duration;
 use tethercert::credential::{Certificate, Fingerprint, SipAddress};
 use tethercert::ledger::{self, JobNumber, Ledger, Phase, TransactionView, Unfinished};
 use tethercert::phone::{Authenticity, Remedyable, Traffic};
-use tethercert::provision::{Failure, Outcome, Plan, ProvisionError, Publishing, Receipt, Settled, StepDone, StoreTry};
+use tethercert::provision::{
+    Failure, Grade, Outcome, Plan, ProvisionError, Publishing, Receipt, Rehearsed, Settled, StepDone, StoreTry,
+};
 use tethercert::service::ocauth::Cost;
 use time::OffsetDateTime;
 
@@ -41,6 +43,8 @@ pub(crate) struct OutcomeLine<'a> {
     publishing: Option<PublishingLine<'a>>,
     unchanged: bool,
     installed: Installed,
+    /// How the rehearsal of the sign-in went, where one was asked for.
+    rehearsal: Option<&'a Rehearsed>,
     steps: &'a [StepDone],
     took_ms: u128,
     traffic: Traffic,
@@ -299,7 +303,13 @@ fn last_words(outcome: &Outcome, job: Option<JobNumber>) -> String {
                 parts.push("nothing was changed".to_owned());
             }
             parts.extend(receipt.publishing.iter().flat_map(Publishing::words));
-            parts.push(if receipt.sign_in_asked { "the phone signs in now" } else { "sign-in not tried" }.to_owned());
+            parts.push(match (receipt.rehearsed.as_ref().map(|rehearsed| rehearsed.grade), receipt.sign_in_asked) {
+                (Some(Grade::Good), _) => "signed in, and off again".to_owned(),
+                (Some(Grade::Bad), _) => "the sign-in fails".to_owned(),
+                (Some(Grade::Unknown), _) => "sign-in unknown".to_owned(),
+                (None, true) => "the phone signs in now".to_owned(),
+                (None, false) => "sign-in not tried".to_owned(),
+            });
             parts.push("unplug USB, keep Ethernet".to_owned());
         }
         Outcome::Planned(Plan { nothing_to_do, .. }) => {
@@ -349,7 +359,8 @@ pub(crate) fn line<'a>(
     };
     match outcome {
         Outcome::Done(receipt) => {
-            let Receipt { verified, authenticity, unchanged, published_by, publishing, steps, .. } = receipt.as_ref();
+            let Receipt { verified, authenticity, unchanged, published_by, publishing, rehearsed, steps, .. } =
+                receipt.as_ref();
             OutcomeLine {
                 publishing: publishing.as_ref().map(|publishing| PublishingLine {
                     data_store: if publishing.store_unavailable.is_empty() { "smooth" } else { "sporadic" },
@@ -365,6 +376,7 @@ pub(crate) fn line<'a>(
                     anchors: named(verified.anchors()),
                     intermediates: named(verified.intermediates()),
                 },
+                rehearsal: rehearsed.as_ref(),
                 steps,
                 authenticity: Some(authenticity),
                 ..line

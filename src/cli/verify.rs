@@ -4,14 +4,17 @@ use super::bench::{Bench, PhoneArgs, PoolArgs};
 use super::discovery;
 use super::error::CliError;
 use super::exit::Exit;
+use super::job::secret_from;
 use super::operator::vouched;
 use super::screen::{Screen, Tone};
 use super::settings::Who;
+use super::stop::stop_on_signals;
 use super::text::{date, dotted, span};
 use clap::Args as ClapArgs;
 use serde::Serialize;
+use std::path::PathBuf;
 use tethercert::phone::Authenticity;
-use tethercert::provision::{Checkup, Proof, Standing, check_up};
+use tethercert::provision::{Checkup, Grade, Proof, Rehearsed, SignInAsked, Standing, Stop, check_up};
 use tethercert::service::ocauth::OcAuth;
 use tethercert::service::server_trust::Compared;
 use tethercert::world::World;
@@ -27,6 +30,15 @@ const SOON: time::Duration = time::Duration::days(30);
 /// Changes nothing. Each finding is good, bad or unknown; exit code 1 when one is bad.
 #[derive(ClapArgs, Debug)]
 pub(crate) struct Args {
+    /// Also sign the user in at the registrar, by the key in the phone, and off again
+    ///
+    /// The registration is made from here, with the certificate on the phone; the phone reads the handshake, judges the
+    /// server itself and signs, once somebody there agrees.
+    #[arg(long)]
+    sign_in: bool,
+    /// File whose first line is the phone's administrator code, for phones that want it before they sign
+    #[arg(long, help_heading = "Phone", value_name = "FILE", requires = "sign_in")]
+    admin_code_file: Option<PathBuf>,
     #[command(flatten)]
     pool: PoolArgs,
     #[command(flatten)]
@@ -39,6 +51,9 @@ struct Finding {
     check: &'static str,
     verdict: Verdict,
     text: String,
+    /// The same for people, where it is more than a line.
+    #[serde(skip)]
+    lines: Vec<String>,
     next_step: Option<String>,
 }
 
@@ -57,27 +72,53 @@ struct OutcomeLine {
 }
 
 pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
+    let stop = Stop::default();
+    let administrator_code = match args.admin_code_file {
+        Some(path) => Some(secret_from(path, "the phone's administrator code".to_owned(), &stop).await?),
+        None => None,
+    };
     let bench = Bench::for_a_phone(&args.phone, screen).await?;
     let chosen = match bench.pool(&args.pool)? {
         Some(chosen) => Some(chosen),
         None => match discovery::for_looking(screen).await? {
-            Some(found) => {
-                let who = Who { certprov_url: Some(found.certprov_url), registrar: found.registrar, ..Who::default() };
-                bench.pool_for(&args.pool, who)?
-            }
+            Some(found) => bench.pool_for(&args.pool, found.told(Who::default()))?,
             None => None,
         },
     };
     let found = bench.pick(args.phone.device.as_ref()).await?;
     let mut phone = bench.finder.open(&found).await?;
     let mut service = chosen.as_ref().map(|chosen| chosen.pool.enrolment());
-    let checkup = check_up::<_, OcAuth>(phone.driver(), service.as_mut(), &World::system()).await;
+    let mut listens = false;
+    let mut tell = |waiting: &str| {
+        // Somebody may have to press a key, and may not want to; before that a signal simply ends the command.
+        if !std::mem::replace(&mut listens, true)
+            && let Err(error) = stop_on_signals(stop.clone(), screen.clone())
+        {
+            screen.note(&error.to_string());
+        }
+        screen.start_spinner(format!("register: {waiting}"));
+    };
+    let sign_in = match (args.sign_in, &chosen) {
+        (true, Some(chosen)) => Some(SignInAsked {
+            rehearsal: chosen.rehearsal(bench.lab.as_ref()),
+            administrator_code,
+            tell: &mut tell,
+            stop: stop.clone(),
+        }),
+        (true, None) | (false, _) => None,
+    };
+    let checkup = check_up::<_, OcAuth>(phone.driver(), service.as_mut(), sign_in, &World::system()).await;
+    screen.stop_spinner();
     let checkup = checkup.map_err(CliError::from)?;
     let identity = &checkup.identity;
     let model = format!("{} {}", identity.maker, identity.model);
     screen.line("phone", &dotted(&[format!("port {}", found.slot()), model, identity.mac.to_string()]));
 
-    let findings = findings(&checkup, OffsetDateTime::now_utc());
+    let mut findings = findings(&checkup, OffsetDateTime::now_utc());
+    if args.sign_in {
+        findings.push(sign_in_finding(checkup.rehearsed.as_ref()));
+        screen.json("rehearsal", &checkup.rehearsed);
+    }
     for finding in &findings {
         screen.json("finding", finding);
         let (tone, word) = match finding.verdict {
@@ -85,7 +126,10 @@ pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
             Verdict::Bad => (Tone::Bad, "bad"),
             Verdict::Unknown => (Tone::Unsure, "unknown"),
         };
-        screen.toned(tone, word, &format!("{}: {}", finding.check, finding.text));
+        let mut lines = finding.lines.iter();
+        let first = lines.next().unwrap_or(&finding.text);
+        screen.toned(tone, word, &format!("{}: {first}", finding.check));
+        lines.for_each(|line| screen.line("", line));
         if let Some(next) = &finding.next_step {
             screen.line("", &format!("next: {next}"));
         }
@@ -101,6 +145,7 @@ fn findings(checkup: &Checkup, now: OffsetDateTime) -> Vec<Finding> {
         check,
         verdict,
         text,
+        lines: Vec::new(),
         next_step: next.map(str::to_owned),
     };
     let mut findings = Vec::new();
@@ -188,6 +233,22 @@ fn findings(checkup: &Checkup, now: OffsetDateTime) -> Vec<Finding> {
     findings
 }
 
+fn sign_in_finding(rehearsed: Option<&Rehearsed>) -> Finding {
+    let check = "sign-in";
+    let Some(rehearsed) = rehearsed else {
+        let next = "name the pool: --pool, or --certprov-url with --registrar".to_owned();
+        let text = "no pool was asked".to_owned();
+        return Finding { check, verdict: Verdict::Unknown, text, lines: Vec::new(), next_step: Some(next) };
+    };
+    let verdict = match rehearsed.grade {
+        Grade::Good => Verdict::Good,
+        Grade::Bad => Verdict::Bad,
+        Grade::Unknown => Verdict::Unknown,
+    };
+    let (lines, next_step) = (rehearsed.said.clone(), rehearsed.next_step.clone());
+    Finding { check, verdict, text: rehearsed.line(), lines, next_step }
+}
+
 fn clock(clock: Option<OffsetDateTime>, now: OffsetDateTime) -> Finding {
     let (verdict, text) = match clock {
         None => (Verdict::Bad, "never set".to_owned()),
@@ -201,7 +262,8 @@ fn clock(clock: Option<OffsetDateTime>, now: OffsetDateTime) -> Finding {
         }
     };
     let next = "run tethercert provision, which sets it, or give the phone the time over its network (NTP)";
-    Finding { check: "clock", verdict, text, next_step: (verdict == Verdict::Bad).then(|| next.to_owned()) }
+    let next_step = (verdict == Verdict::Bad).then(|| next.to_owned());
+    Finding { check: "clock", verdict, text, lines: Vec::new(), next_step }
 }
 
 fn dates(from: OffsetDateTime, until: OffsetDateTime, whose: &str, now: OffsetDateTime) -> Finding {
@@ -214,5 +276,5 @@ fn dates(from: OffsetDateTime, until: OffsetDateTime, whose: &str, now: OffsetDa
         }
         () => (Verdict::Good, format!("{both}: good by {whose}"), None),
     };
-    Finding { check: "dates", verdict, text, next_step: next.map(str::to_owned) }
+    Finding { check: "dates", verdict, text, lines: Vec::new(), next_step: next.map(str::to_owned) }
 }

@@ -35,6 +35,16 @@ impl Finding {
         Self { check, verdict: Verdict::Good, says: says.into(), evidence: Vec::new(), next_step: None }
     }
 
+    /// Something is wrong.
+    pub fn bad(check: &'static str, says: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Bad, ..Self::good(check, says) }.with_next(next)
+    }
+
+    /// It could not be told.
+    pub fn unknown(check: &'static str, says: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Unknown, ..Self::good(check, says) }.with_next(next)
+    }
+
     /// The same with a further line of what was seen.
     pub fn with(mut self, evidence: impl Into<String>) -> Self {
         self.evidence.push(evidence.into());

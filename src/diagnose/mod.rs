@@ -16,6 +16,6 @@ mod transaction;
 mod troubleshooting;
 
 pub use finding::{Finding, Verdict};
-pub use report::{AddressReport, Remains, Report, Step, StepReport, StepResult, Trouble};
+pub use report::{AddressReport, Remains, Report, Step, StepReport, StepResult, Trouble, causes};
 pub use test_device::{TestDevice, TestDeviceError};
 pub use transaction::{AtRegistrar, Source, Tester, Transaction};

@@ -1,7 +1,7 @@
 //! What a test found, step by step.
 
 use crate::credential::{Fingerprint, SipAddress};
-use crate::registrar::Stage;
+use crate::registrar::{Facts, Stage};
 use crate::service::ErrorClass;
 use crate::service::ocauth::commands;
 use serde::Serialize;
@@ -120,17 +120,8 @@ pub struct Trouble {
 impl Trouble {
     /// Of an error.
     pub fn of(error: &dyn Error, diagnosis: Option<String>, next_step: impl Into<String>, class: ErrorClass) -> Self {
-        let text = error.to_string();
-        let (mut causes, mut last, mut below) = (Vec::new(), text.clone(), error.source());
-        while let Some(cause) = below {
-            let cause_text = cause.to_string();
-            if !last.ends_with(&cause_text) {
-                causes.push(cause_text.clone());
-            }
-            last = cause_text;
-            below = cause.source();
-        }
-        Self { error: text, causes, diagnosis, next_step: next_step.into(), class }
+        let (error, causes) = (error.to_string(), causes(error));
+        Self { error, causes, diagnosis, next_step: next_step.into(), class }
     }
 
     /// As the result of its step.
@@ -152,6 +143,23 @@ impl StepResult {
             Self::Bad(trouble) | Self::Unknown(trouble) => Some(trouble),
         }
     }
+}
+
+/// What is under an error, from the top, each without what it repeats of the one above.
+pub fn causes(error: &dyn Error) -> Vec<String> {
+    let mut causes = Vec::new();
+    let mut last = error.to_string();
+    let mut below = error.source();
+    while let Some(cause) = below {
+        // A library's link into its own manual helps nobody at a desk.
+        let text = cause.to_string().split(": https://docs.rs/").next().unwrap_or_default().to_owned();
+        if !last.ends_with(&text) {
+            causes.push(text.clone());
+        }
+        last = text;
+        below = cause.source();
+    }
+    causes
 }
 
 /// What a test leaves behind at the pool.
@@ -197,6 +205,8 @@ pub struct Report {
     pub steps: Vec<StepReport>,
     /// Address by address, where each was asked for.
     pub addresses: Vec<AddressReport>,
+    /// What the registrar showed last, as far as it got.
+    pub registrar: Option<Facts>,
     /// What is left behind.
     pub remains: Option<Remains>,
 }
@@ -233,7 +243,7 @@ mod tests {
             step(Step::Certificate, trouble.clone().result()),
             step(Step::SignOff, trouble.result()),
         ];
-        let report = Report { steps, addresses: Vec::new(), remains: None };
+        let report = Report { steps, addresses: Vec::new(), registrar: None, remains: None };
         let stopped = report.stopped_at().unwrap();
         assert_eq!((stopped.step, report.latency()), (Step::Certificate, Duration::from_millis(15)));
         assert!(matches!(stopped.result, StepResult::Unknown(_)));

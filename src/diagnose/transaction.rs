@@ -4,7 +4,8 @@ use super::report::{AddressReport, Remains, Report, Step, StepReport, StepResult
 use super::test_device::{TestDevice, TestDeviceError};
 use crate::credential::{Certificate, SigningRequest, SipAddress, UserView, judge_user_certificate};
 use crate::provision::NoAnswer;
-use crate::registrar::{Client, Credential, Failure, Passed, RegistrarError, Rules, Server};
+use crate::registrar::{Client, Credential, Facts, Failure, Passed, RegistrarError, Rules, Server, Stage};
+use crate::service::ocauth::commands;
 use crate::service::{Enrolment, ErrorClass, Publication, ServiceError, SignIn, SignInWay};
 use crate::tls::Connector;
 use crate::world::World;
@@ -57,7 +58,7 @@ pub struct Transaction<'a, T> {
     pub tester: &'a mut T,
     /// Time and random numbers.
     pub world: World,
-    /// What was done so far.
+    /// What was done before: discovery, where it was needed.
     pub steps: Vec<StepReport>,
 }
 
@@ -68,11 +69,11 @@ impl<T: Tester> Transaction<'_, T> {
     /// Runs it to its end, or to the step that does not go well.
     pub async fn run<E: Enrolment>(mut self, service: Option<&mut E>, connector: &Arc<Connector>) -> Report {
         let mut remains = None;
-        let mut addresses = Vec::new();
+        let (mut addresses, mut registrar) = (Vec::new(), None);
         if let Ok(certificate) = self.certificate(service, &mut remains).await {
-            addresses = self.at_the_registrar(&certificate, connector).await;
+            addresses = self.at_the_registrar(&certificate, connector, &mut registrar).await;
         }
-        Report { steps: self.steps, addresses, remains }
+        Report { steps: self.steps, addresses, registrar, remains }
     }
 
     async fn certificate<E: Enrolment>(
@@ -199,13 +200,18 @@ impl<T: Tester> Transaction<'_, T> {
         judge_user_certificate(certificate, &view).refusals().next().cloned()
     }
 
-    async fn at_the_registrar(&mut self, certificate: &Certificate, connector: &Arc<Connector>) -> Vec<AddressReport> {
+    async fn at_the_registrar(
+        &mut self,
+        certificate: &Certificate,
+        connector: &Arc<Connector>,
+        facts: &mut Option<Facts>,
+    ) -> Vec<AddressReport> {
         let credentials = vec![Credential::Certificate(self.device.identity(certificate))];
         let endpoint = self.device.endpoint(&self.user);
         let AtRegistrar { server, each_address, rules, .. } = self.registrar.clone();
         let client = Arc::new(Client::new(connector.clone(), endpoint, credentials, rules, self.world.clone()));
         if !each_address {
-            let _ = self.registration(&client, &server).await;
+            let _ = self.registration(&client, &server, facts).await;
             return Vec::new();
         }
         let began = Instant::now();
@@ -221,24 +227,33 @@ impl<T: Tester> Transaction<'_, T> {
         let mut reports: Vec<AddressReport> = Vec::new();
         for address in addresses {
             if reports.iter().all(|report| report.address != address) {
-                reports.push(self.at_address(&client, &server, address).await);
+                reports.push(self.at_address(&client, &server, address, facts).await);
             }
         }
         reports
     }
 
-    async fn at_address(&mut self, client: &Arc<Client>, server: &Server, address: SocketAddr) -> AddressReport {
+    async fn at_address(
+        &mut self,
+        client: &Arc<Client>,
+        server: &Server,
+        address: SocketAddr,
+        facts: &mut Option<Facts>,
+    ) -> AddressReport {
         let began = Instant::now();
         let server = Server { at: Some(address), ..server.clone() };
-        let (targetname, stopped_at) = match self.registration(client, &server).await {
-            Ok(targetname) => (targetname, None),
-            Err(step) => (None, Some(step)),
-        };
+        let stopped_at = self.registration(client, &server, facts).await.err();
+        let targetname = facts.as_ref().and_then(|facts| facts.targetname.clone());
         AddressReport { address, targetname, stopped_at, latency: began.elapsed() }
     }
 
-    /// Registers, stays as long as was asked for, and signs off. Gives what the registrar calls itself, or where it stopped.
-    async fn registration(&mut self, client: &Arc<Client>, server: &Server) -> Result<Option<String>, Step> {
+    /// Registers, stays as long as was asked for, and signs off; or says where it stopped.
+    async fn registration(
+        &mut self,
+        client: &Arc<Client>,
+        server: &Server,
+        facts: &mut Option<Facts>,
+    ) -> Result<(), Step> {
         let stay = self.registrar.stay;
         let (steps, tester) = (&mut self.steps, &mut *self.tester);
         let mut watch = |passed: &Passed| {
@@ -254,16 +269,23 @@ impl<T: Tester> Transaction<'_, T> {
         let went = async {
             let mut registration = client.register(server, &mut watch).await?;
             if !stay.is_zero() {
+                let began = Instant::now();
                 registration.stay(stay, &mut watch).await?;
+                let server = registration.facts().server.clone().unwrap_or_else(|| server.clone());
+                let said = format!("was registered for {} s", stay.as_secs());
+                watch(&Passed { stage: Stage::Stay, server, took: began.elapsed(), said });
             }
-            let ended = registration.sign_off(&mut watch).await?;
-            Ok::<_, Box<Failure>>(ended.facts.targetname)
+            Ok::<_, Box<Failure>>(registration.sign_off(&mut watch).await?.facts)
         };
         match went.await {
-            Ok(targetname) => Ok(targetname),
+            Ok(shown) => {
+                *facts = Some(shown);
+                Ok(())
+            }
             Err(failure) => {
                 let step = failure.stage.into();
                 self.registrar_failed(&failure);
+                *facts = Some(failure.facts);
                 Err(step)
             }
         }
@@ -272,9 +294,8 @@ impl<T: Tester> Transaction<'_, T> {
     fn registrar_failed(&mut self, failure: &Failure) {
         let error = &failure.error;
         let diagnosis = error.refusal().and_then(|refusal| refusal.diagnostics.as_ref()).map(ToString::to_string);
-        let fresh = matches!(self.source, Source::Fetched(_))
-            && matches!(error, RegistrarError::NotAccepted { .. } | RegistrarError::HandshakeRefused { .. });
-        let next = match fresh {
+        let refused = matches!(error, RegistrarError::HandshakeRefused { .. });
+        let next = match refused && matches!(self.source, Source::Fetched(_)) {
             true => format!(
                 "it was published a moment ago, and this server may not have it yet: in half a minute, tethercert test \
                  client-auth --kept --user {}; if it stays, replication in the pool is out of order",
@@ -293,11 +314,16 @@ impl<T: Tester> Transaction<'_, T> {
         latency: Duration,
         error: &ServiceError,
     ) -> Stopped {
-        let diagnosis = error.diagnosis().map(|said| match &said.server {
-            Some(server) => format!("{said}, says {server}"),
-            None => said.to_string(),
-        });
-        let trouble = Trouble::of(error, diagnosis, error.next_step(), error.class());
+        let diagnosis = error.diagnosis().map(ToString::to_string);
+        let next = match error.outcome_unknown() {
+            // What a job would do next is another thing: a test goes on with nothing.
+            true => format!(
+                "see what is published, then repeat the test: it publishes for the same device. {}",
+                commands::published_certificates(&self.user)
+            ),
+            false => error.next_step(),
+        };
+        let trouble = Trouble::of(error, diagnosis, next, error.class());
         self.stop(step, server, latency, trouble)
     }
 

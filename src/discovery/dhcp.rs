@@ -2,7 +2,7 @@
 
 use super::HostName;
 use super::interface::Interface;
-use super::line::{Hearing, Line};
+use super::line::{Hearing, Line, NoLine};
 use super::options::{BadOption, WebServices, read_registrars, read_vlan};
 use super::packet::{Asker, Query, Reply};
 use super::trouble::Trouble;
@@ -76,6 +76,13 @@ pub struct VlanAnswer {
     pub interface: Option<String>,
     /// What it says, if it has option 43 with that sub-option.
     pub vlan: Result<Option<u16>, BadOption>,
+}
+
+/// What was heard on one line.
+#[derive(Default)]
+struct Said {
+    answers: Vec<Answer>,
+    vlans: Vec<VlanAnswer>,
 }
 
 /// Everything that DHCP said, in the order in which it came.
@@ -170,27 +177,22 @@ async fn ask_server(server: SocketAddrV4, wait: Duration) -> Heard {
 fn heard(
     interface: Option<Interface>,
     server: Option<SocketAddrV4>,
-    conversation: Result<(Hearing, (Vec<Answer>, Vec<VlanAnswer>)), super::line::NoLine>,
+    conversation: Result<(Hearing, Said), NoLine>,
 ) -> Heard {
-    let (how, (answers, vlans)) = match conversation {
+    let (how, Said { answers, vlans }) = match conversation {
         Ok((hearing, said)) => (Ok(hearing), said),
         Err((trouble, error)) => {
-            (Err(CannotAsk { trouble, detail: error.map(|error| error.to_string()) }), Default::default())
+            (Err(CannotAsk { trouble, detail: error.map(|error| error.to_string()) }), Said::default())
         }
     };
     Heard { asked: vec![Asked { interface, server, how }], answers, vlans }
 }
 
 /// Sends both queries, again while nobody has answered the first, and takes what comes.
-async fn talk(
-    line: &mut Line,
-    asker: Asker,
-    interface: Option<String>,
-    wait: Duration,
-) -> Result<(Vec<Answer>, Vec<VlanAnswer>), super::line::NoLine> {
+async fn talk(line: &mut Line, asker: Asker, interface: Option<String>, wait: Duration) -> Result<Said, NoLine> {
     let [for_servers, for_vlan] = transactions();
     let queries = [Query::Servers.bytes(for_servers, asker), Query::Vlan.bytes(for_vlan, asker)];
-    let (mut answers, mut vlans) = (Vec::<Answer>::new(), Vec::<VlanAnswer>::new());
+    let Said { mut answers, mut vlans } = Said::default();
     let start = Instant::now();
     let (mut end, mut next) = (start + wait, start);
     loop {
@@ -232,7 +234,7 @@ async fn talk(
             vlans.push(VlanAnswer { server, interface: interface.clone(), vlan });
         }
     }
-    Ok((answers, vlans))
+    Ok(Said { answers, vlans })
 }
 
 /// Two numbers that nobody can guess.

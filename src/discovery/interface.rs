@@ -93,7 +93,7 @@ fn vlan_of(_: &str) -> Vlan {
     Vlan::Unknown
 }
 
-/// `eth0.100  VID: 100	 REORDER_HDR: 1  dev->priv_flags: 1021`.
+/// `eth0.100  VID: 100  REORDER_HDR: 1  dev->priv_flags: 1021`.
 #[cfg(any(target_os = "linux", test))]
 fn vlan_in(text: &str) -> Option<u16> {
     let mut words = text.split_whitespace();

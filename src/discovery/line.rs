@@ -5,7 +5,7 @@
 //! passes by, beside the client, and the client passes over our transactions.
 
 use super::interface::Interface;
-use super::packet::{CLIENT_PORT, SERVER_PORT, udp_payload};
+use super::packet::{CLIENT_PORT, SERVER_PORT};
 use super::trouble::Trouble;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
@@ -139,6 +139,7 @@ fn bound(interface: &Interface, port: u16) -> io::Result<Socket> {
 /// What passes by on all interfaces: transactions tell which of it is ours. The thread ends soon after nobody listens any more.
 #[cfg(target_os = "linux")]
 fn passing() -> io::Result<Passing> {
+    use super::packet::udp_payload;
     use std::io::Read as _;
     const ETH_P_IP: u16 = 0x0800;
     const LOOK_UP: std::time::Duration = std::time::Duration::from_millis(100);

@@ -108,6 +108,7 @@ fn take(these: borrowed::DhcpOptionIterator<'_>, options: &mut BTreeMap<u8, Vec<
 }
 
 /// The contents of an IPv4 packet, if it is UDP to this port: what a socket sees that listens beside the system's client.
+#[cfg(any(target_os = "linux", test))]
 pub(super) fn udp_payload(packet: &[u8], port: u16) -> Option<(Ipv4Addr, &[u8])> {
     let first = *packet.first()?;
     let header = usize::from(first & 0xf) * 4;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::diagnose::Verdict;
 use crate::lab::dhcp::{DhcpFault, DhcpPlan, DhcpServer};
-use crate::lab::dns::{DnsData, DnsFault, DnsPlan, SmallServer, TimeFault};
+use crate::lab::dns::{DnsData, DnsFault, DnsPlan, SmallServer, TimeFault, shared};
 use std::net::{SocketAddrV4, TcpListener};
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -26,13 +26,17 @@ struct Wrong {
     records: Vec<(&'static str, DnsData)>,
 }
 
+fn of_contoso() -> Options {
+    Options { domain: Some("contoso.example".to_owned()), ..Options::default() }
+}
+
 fn local() -> DnsData {
     DnsData::A(Ipv4Addr::LOCALHOST)
 }
 
 impl Network {
     async fn with(wrong: Wrong) -> Self {
-        let time = SmallServer::time(LOOPBACK, wrong.time).await.unwrap();
+        let time = SmallServer::time(LOOPBACK, shared(wrong.time)).await.unwrap();
         let ntp = DnsData::Srv(0, 0, time.address().port(), "time.contoso.example".to_owned());
         let plan = DnsPlan { fault: wrong.dns, ..DnsPlan::default() }
             .with("_ntp._udp.contoso.example", ntp)
@@ -40,9 +44,9 @@ impl Network {
             .with("web.contoso.example", local())
             .with("pool.contoso.example", local());
         let plan = wrong.records.into_iter().fold(plan, |plan, (name, data)| plan.with(name, data));
-        let dns = SmallServer::dns(LOOPBACK, plan).await.unwrap();
+        let dns = SmallServer::dns(LOOPBACK, shared(plan)).await.unwrap();
         let plan = DhcpPlan { faults: wrong.dhcp, web_port: wrong.web_port.max(1), ..DhcpPlan::default() };
-        let dhcp = if wrong.no_dhcp { None } else { Some(DhcpServer::start(LOOPBACK, plan).await.unwrap()) };
+        let dhcp = if wrong.no_dhcp { None } else { Some(DhcpServer::start(LOOPBACK, shared(plan)).await.unwrap()) };
         Self { dhcp, dns, time }
     }
 
@@ -71,7 +75,7 @@ fn has(discovered: &Discovered, trouble: Trouble, evidence: &str) {
     let found = discovered.findings.iter().find(|finding| finding.says == trouble.text());
     let found = found.unwrap_or_else(|| panic!("{trouble:?} is not among {:#?}", discovered.findings));
     assert!(found.evidence.iter().any(|line| line.contains(evidence)), "{evidence:?} is not in {:?}", found.evidence);
-    assert_eq!(found.next_step.as_deref().is_some_and(|next| !next.is_empty()), true);
+    assert!(found.next_step.as_deref().is_some_and(|next| !next.is_empty()));
 }
 
 fn has_not(discovered: &Discovered, trouble: Trouble) {
@@ -278,21 +282,19 @@ async fn what_is_wrong_with_the_time_is_told_apart() {
         let network = Network::with(Wrong { time: Some(fault), ..Wrong::default() }).await;
         has(&network.find().await, trouble, evidence);
     }
-    let closed = DnsData::Srv(0, 0, 1, "time.contoso.example".to_owned());
-    let records = vec![("_ntp._udp.contoso.example", closed)];
-    let network = Network::with(Wrong { records, no_dhcp: true, ..Wrong::default() }).await;
-    assert!(network.find().await.dns.iter().any(|it| it.record == dns::TIME));
+    let closed = std::net::UdpSocket::bind(LOOPBACK).unwrap().local_addr().unwrap().port();
+    let plan = DnsPlan::default()
+        .with("_ntp._udp.contoso.example", DnsData::Srv(0, 0, closed, "time.contoso.example".to_owned()))
+        .with("time.contoso.example", local());
+    let dns = SmallServer::dns(LOOPBACK, shared(plan)).await.unwrap();
+    let options = Options { dns: AskDns::Server(dns.address()), dhcp: AskDhcp::Nobody, ..of_contoso() };
+    has(&find(&options).await, Trouble::TimeSilent, &format!("time.contoso.example:{closed} (127.0.0.1)"));
 }
 
 #[tokio::test]
 async fn without_a_record_for_the_time_phones_have_only_the_internet() {
-    let dns = SmallServer::dns(LOOPBACK, DnsPlan::default()).await.unwrap();
-    let options = Options {
-        domain: Some("contoso.example".to_owned()),
-        dhcp: AskDhcp::Nobody,
-        dns: AskDns::Server(dns.address()),
-        ..Options::default()
-    };
+    let dns = SmallServer::dns(LOOPBACK, shared(DnsPlan::default())).await.unwrap();
+    let options = Options { dns: AskDns::Server(dns.address()), dhcp: AskDhcp::Nobody, ..of_contoso() };
     has(&find(&options).await, Trouble::NoTimeRecord, "_ntp._udp.contoso.example");
 }
 

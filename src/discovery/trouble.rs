@@ -153,12 +153,6 @@ troubles! {
 impl Trouble {
     /// The finding for `check`, which still lacks what was seen.
     pub fn found(self, check: &'static str) -> Finding {
-        Finding {
-            check,
-            verdict: self.verdict(),
-            says: self.text().to_owned(),
-            evidence: Vec::new(),
-            next_step: Some(self.next_step().to_owned()),
-        }
+        Finding { verdict: self.verdict(), ..Finding::unknown(check, self.text(), self.next_step()) }
     }
 }

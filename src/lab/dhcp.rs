@@ -1,9 +1,10 @@
 //! The lab's DHCP server: answers the queries of phones, and of nobody else; hands out no addresses. Packets are read and
 //! written by code of its own.
 
+use super::dns::Shared;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::PoisonError;
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
@@ -118,15 +119,19 @@ pub struct DhcpServer {
 }
 
 impl DhcpServer {
-    /// Listens on `at`; port 0 is any.
-    pub async fn start(at: SocketAddr, plan: DhcpPlan) -> io::Result<Self> {
-        let socket = Arc::new(UdpSocket::bind(at).await?);
+    /// Listens on `at`; port 0 is any. The plan may be changed while it runs.
+    ///
+    /// # Errors
+    /// The port could not be had.
+    pub async fn start(at: SocketAddr, plan: Shared<DhcpPlan>) -> io::Result<Self> {
+        let socket = UdpSocket::bind(at).await?;
         let address = socket.local_addr()?;
         let mut task = JoinSet::new();
         task.spawn(async move {
             let mut packet = [0; 2048];
             loop {
                 let Ok((length, from)) = socket.recv_from(&mut packet).await else { continue };
+                let plan = plan.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 for answer in answers(&packet[..length], &plan) {
                     let _ = socket.send_to(&answer, from).await;
                 }

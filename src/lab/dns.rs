@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 use time::OffsetDateTime;
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
@@ -63,15 +64,29 @@ impl DnsPlan {
     }
 }
 
+/// Something that may be changed while a server goes by it.
+pub type Shared<T> = Arc<Mutex<T>>;
+
+/// The same, made of its first value.
+pub fn shared<T>(value: T) -> Shared<T> {
+    Arc::new(Mutex::new(value))
+}
+
 impl SmallServer {
     /// A DNS server on `at`, over UDP.
-    pub async fn dns(at: SocketAddr, plan: DnsPlan) -> io::Result<Self> {
-        Self::start(at, move |query| dns_answer(query, &plan)).await
+    ///
+    /// # Errors
+    /// The port could not be had.
+    pub async fn dns(at: SocketAddr, plan: Shared<DnsPlan>) -> io::Result<Self> {
+        Self::start(at, move |query| dns_answer(query, &plan.lock().unwrap_or_else(PoisonError::into_inner))).await
     }
 
     /// A time server on `at`.
-    pub async fn time(at: SocketAddr, fault: Option<TimeFault>) -> io::Result<Self> {
-        Self::start(at, move |query| time_answer(query, fault)).await
+    ///
+    /// # Errors
+    /// The port could not be had.
+    pub async fn time(at: SocketAddr, fault: Shared<Option<TimeFault>>) -> io::Result<Self> {
+        Self::start(at, move |query| time_answer(query, *fault.lock().unwrap_or_else(PoisonError::into_inner))).await
     }
 
     /// Where it listens.

@@ -7,6 +7,8 @@ pub mod faults;
 mod hands;
 pub mod keys;
 mod listeners;
+pub mod network;
+mod ntlm;
 pub mod phone;
 pub mod pki;
 pub mod proxy;
@@ -20,6 +22,7 @@ pub use ready::{Ready, ReadyPhone, ReadyUser};
 use crate::credential::{Fingerprint, KeyKind, SipAddress};
 use faults::Fault;
 use keys::{Keys, Pkcs8};
+use network::Network;
 use phone::{KeyMaker, PhoneMaterial, VirtualPhone};
 use pki::{Maker, Pki, ServerFaults};
 use registrar::Registrar;
@@ -96,6 +99,7 @@ pub struct Lab {
     pki: Arc<Pki>,
     web: WebServices,
     registrar: Registrar,
+    network: Network,
     server_name: Option<String>,
     exporter: Exporter,
     phones: Vec<(String, VirtualPhone)>,
@@ -112,6 +116,9 @@ struct Attached {
     /// Its name on the kernel's bus, where it has appeared there.
     place: Option<String>,
 }
+
+/// What DHCP and DNS call the Web Services.
+const WEB_NAME: &str = "web.contoso.example";
 
 /// The name that leads to this computer everywhere.
 const LOCALHOST: &str = "localhost";
@@ -162,6 +169,9 @@ impl Lab {
             server_name: server_name.clone(),
         };
         let registrar = Registrar::start(registrar).await?;
+        let web_name = server_name.as_deref().unwrap_or(WEB_NAME);
+        let named = (registrar.target_name(), registrar.address().port());
+        let network = Network::start((web_name, web.address().port()), named).await?;
         let exporter = Exporter::start_at(options.ports.usbip).await?;
         let (phones, faults, folder) = (Vec::new(), Vec::new(), TempDir::new()?);
         let helpers = JoinSet::new();
@@ -173,6 +183,7 @@ impl Lab {
             pki,
             web,
             registrar,
+            network,
             server_name,
             exporter,
             phones,
@@ -314,6 +325,11 @@ impl Lab {
         self.root.clone()
     }
 
+    /// What the network tells phones.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
     /// The USB/IP server.
     pub fn exporter(&self) -> &Exporter {
         &self.exporter
@@ -377,6 +393,8 @@ impl Lab {
             root_chains_url: self.web.root_chains_url(host),
             registrar: self.registrar.host_and_port(),
             registrar_name: self.registrar.target_name().to_owned(),
+            dhcp: self.network.dhcp().to_string(),
+            dns: self.network.dns().to_string(),
             trust_anchor: self.folder.path().join("root.pem"),
             usbip: self.usbip().to_string(),
             drivers: self.drivers(),

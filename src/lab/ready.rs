@@ -17,6 +17,10 @@ pub struct Ready {
     pub registrar: String,
     /// What the registrar calls itself: the `targetname` of its challenges.
     pub registrar_name: String,
+    /// `host:port` of the DHCP server: it answers phones' queries, straight.
+    pub dhcp: String,
+    /// `host:port` of the DNS server, which leads the names to this computer.
+    pub dns: String,
     /// File with the root of the server chain, PEM.
     pub trust_anchor: PathBuf,
     /// `host:port` of the USB/IP server.

@@ -109,6 +109,21 @@ pub enum Event {
         #[serde(with = "rfc3339")]
         expires: OffsetDateTime,
     },
+    /// The user was to be signed in at the registrar with the certificate on the phone, by the key inside it, and off again.
+    SignInRehearsed {
+        /// The phone.
+        device: Uuid,
+        /// The user.
+        user: SipAddress,
+        /// The certificate.
+        fingerprint: Fingerprint,
+        /// Where, as far as it got.
+        registrar: Option<String>,
+        /// `good`, `bad` or `unknown`.
+        grade: String,
+        /// What was found, in words.
+        said: String,
+    },
     /// The service gave a web ticket. The ticket itself is written nowhere.
     TicketIssued {
         /// The user the service named.
@@ -345,7 +360,7 @@ pub enum Outcome {
 
 impl Event {
     /// The names of the kinds that this version knows.
-    pub(super) const KINDS: [&str; 22] = [
+    pub(super) const KINDS: [&str; 23] = [
         "job_started",
         "phone_identified",
         "identity_replace_intended",
@@ -368,6 +383,7 @@ impl Event {
         "orphaned",
         "job_resumed",
         "endorsed",
+        "sign_in_rehearsed",
     ];
 
     /// How far it can be relied on.
@@ -378,6 +394,7 @@ impl Event {
             | Self::SigningRequestReceived { .. }
             | Self::ServerJudged { .. }
             | Self::Endorsed { .. }
+            | Self::SignInRehearsed { .. }
             | Self::TicketIssued { .. }
             | Self::Published { .. }
             | Self::PublishUnknown { .. }
@@ -406,6 +423,7 @@ impl Event {
             | Self::IdentityReplaceIntended { device, .. }
             | Self::TransactionBegun { device, .. }
             | Self::Endorsed { device, .. }
+            | Self::SignInRehearsed { device, .. }
             | Self::Proved { device, .. } => Some(*device),
             Self::PublishIntended { publication, .. } => Some(publication.device),
             Self::JobStarted(_)
@@ -450,6 +468,7 @@ impl Event {
             | Self::ClockSet { .. }
             | Self::ServerJudged { .. }
             | Self::Endorsed { .. }
+            | Self::SignInRehearsed { .. }
             | Self::TicketIssued { .. }
             | Self::JobResumed { .. }
             | Self::JobEnded { .. }

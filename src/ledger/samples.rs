@@ -107,9 +107,17 @@ pub(super) fn events() -> Vec<Event> {
         Event::JobResumed { tool: "0.1.0".into(), slot: None },
         Event::Endorsed {
             device,
-            user,
+            user: user.clone(),
             fingerprint: Fingerprint::of(b"an old certificate"),
             expires: datetime!(2026-11-22 21:15 UTC),
+        },
+        Event::SignInRehearsed {
+            device,
+            user,
+            fingerprint: Fingerprint::of(b"a certificate"),
+            registrar: Some("sip.contoso.example:5061".into()),
+            grade: "good".into(),
+            said: "registered for 600 s, and signed off again".into(),
         },
     ]
 }

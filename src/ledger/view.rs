@@ -261,6 +261,7 @@ impl TransactionView {
             | Event::ClockSet { .. }
             | Event::ServerJudged { .. }
             | Event::Endorsed { .. }
+            | Event::SignInRehearsed { .. }
             | Event::TicketIssued { .. }
             | Event::JobEnded { .. }
             | Event::Other { .. } => self.phase,

@@ -1,12 +1,14 @@
-//! What a phone holds, proved and judged; nothing is changed.
+//! What a phone holds, proved and judged, and where it is asked for signed in with; nothing is changed.
 
-use super::ProvisionError;
 use super::planning::judge_in_use;
+use super::rehearsal::{Rehearsal, Rehearsed, Rehearser, rehearse};
 use super::trust::{ServerJudgement, ServerSeen};
+use super::{ProvisionError, Stop};
 use crate::credential::{Certificate, Refusal, SipAddress};
-use crate::phone::{Authenticity, Driver, Identity, PhoneState};
+use crate::phone::{Authenticity, Consent, ConsentWanted, Driver, Identity, PhoneState};
 use crate::service::{Enrolment, ServiceError, Survey};
 use crate::world::World;
+use secrecy::SecretString;
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -23,6 +25,8 @@ pub struct Checkup {
     pub certificate: Option<(Certificate, Proof)>,
     /// Why the certificate in use is not one to leave there, judged for the user that the phone names.
     pub refusal: Option<Refusal>,
+    /// How the rehearsal of the sign-in went, where one was asked for.
+    pub rehearsed: Option<Rehearsed>,
     /// What the phone makes of the pool's chain, where a pool was asked.
     pub server: Option<Result<ServerJudged, ServiceError>>,
 }
@@ -47,6 +51,18 @@ pub struct ServerJudged {
     pub servers: Vec<ServerJudgement>,
 }
 
+/// A sign-in that is to be rehearsed.
+pub struct SignInAsked<'a> {
+    /// Where.
+    pub rehearsal: Rehearsal,
+    /// For phones that want it.
+    pub administrator_code: Option<SecretString>,
+    /// Hears what is waited for.
+    pub tell: &'a mut (dyn FnMut(&str) + Send),
+    /// Ends it.
+    pub stop: Stop,
+}
+
 /// Looks at a phone, has it prove its key, and judges a pool through its eyes.
 ///
 /// # Errors
@@ -54,6 +70,7 @@ pub struct ServerJudged {
 pub async fn check_up<D: Driver, E: Enrolment>(
     phone: &mut D,
     service: Option<&mut E>,
+    sign_in: Option<SignInAsked<'_>>,
     world: &World,
 ) -> Result<Checkup, ProvisionError> {
     let identified = phone.identify().await?;
@@ -79,6 +96,10 @@ pub async fn check_up<D: Driver, E: Enrolment>(
         None => None,
         Some(service) => Some(judge_server(phone, &state, service).await?),
     };
+    let rehearsed = match sign_in {
+        None => None,
+        Some(asked) => Some(rehearse_with(phone, &identified.identity, &state, certificate.as_ref(), asked).await),
+    };
     // The phone has said all that it was asked; a lost farewell changes nothing of it.
     let _ = phone.leave(crate::phone::Parting::Leave).await;
     Ok(Checkup {
@@ -87,8 +108,35 @@ pub async fn check_up<D: Driver, E: Enrolment>(
         state,
         certificate,
         refusal,
+        rehearsed,
         server,
     })
+}
+
+async fn rehearse_with<D: Driver>(
+    phone: &mut D,
+    identity: &Identity,
+    state: &PhoneState,
+    certificate: Option<&(Certificate, Proof)>,
+    asked: SignInAsked<'_>,
+) -> Rehearsed {
+    let user = state.identity.as_ref().and_then(|in_use| in_use.user.parse::<SipAddress>().ok());
+    let (Some((certificate, Proof::Given)), Some(user)) = (certificate, user) else {
+        let next = "give the phone an identity that it can prove: tethercert provision --user …";
+        return Rehearsed::not_tried("the phone has no identity that it has proved", next);
+    };
+    let consent = match (identity.consent, asked.administrator_code) {
+        (ConsentWanted::Nothing, _) => Consent::NotWanted,
+        (ConsentWanted::KeyPress, _) => Consent::KeyPress,
+        (ConsentWanted::AdministratorCode, Some(code)) => Consent::Code(code),
+        (ConsentWanted::AdministratorCode, None) => {
+            let why = "the phone wants its administrator code before it signs, and none is given";
+            return Rehearsed::not_tried(why, "give --admin-code-file");
+        }
+    };
+    let registrar = state.settings.as_ref().and_then(|settings| settings.registrar.as_deref());
+    let who = Rehearser { user: &user, identity, certificate, registrar, consent: &consent };
+    rehearse(&asked.rehearsal, &who, phone, asked.tell, &asked.stop).await
 }
 
 /// A pool that cannot be looked at is a finding, not the end of the check-up.

@@ -1,6 +1,7 @@
 //! What happens, as it happens. The screen and `--json` are listeners; the ledger keeps its own list of facts.
 
 use super::outcome::Plan;
+use super::rehearsal::Rehearsed;
 use super::trust::ServerJudgement;
 use crate::credential::SipAddress;
 use crate::phone::{Authenticity, Identity, IdentityInUse};
@@ -47,6 +48,13 @@ pub enum Event {
         /// How long is waited for it.
         seconds: f64,
     },
+    /// The sign-in is rehearsed; this is waited for.
+    Rehearsing {
+        /// In words.
+        waiting: String,
+    },
+    /// The sign-in was rehearsed. Whatever came of it, the job is done.
+    Rehearsed(Box<Rehearsed>),
     /// Something worth knowing that stops nothing.
     Notice {
         /// In words.
@@ -142,7 +150,7 @@ pub struct StepDone {
     pub took: Duration,
 }
 
-fn milliseconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn milliseconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 

@@ -1,5 +1,6 @@
 //! What is asked for, and how it is stopped.
 
+use super::rehearsal::Rehearsal;
 use crate::credential::SipAddress;
 use crate::ledger::Terms;
 use crate::phone::Parting;
@@ -32,6 +33,8 @@ pub struct Job {
     pub registrar: Option<String>,
     /// URL of the certificate provisioning service, as the phone will use it.
     pub web_services: String,
+    /// Where the user is signed in and off again after the proof, by the key in the phone.
+    pub rehearsal: Option<Rehearsal>,
     /// How the session ends.
     pub parting: Parting,
     /// Where the phone is plugged in, for the ledger: `1-4.2`.

@@ -2,6 +2,7 @@
 
 use super::error::ProvisionError;
 use super::event::StepDone;
+use super::rehearsal::Rehearsed;
 use crate::credential::{Certificate, Fingerprint, Remedy, SipAddress};
 use crate::ledger::JobNumber;
 use crate::phone::{Authenticity, IdentityInUse, PhoneState, Possession, Settings, Traffic};
@@ -138,6 +139,8 @@ pub struct Receipt {
     pub took: Duration,
     /// What the cable has carried.
     pub traffic: Traffic,
+    /// How the rehearsal of the sign-in went, where one was asked for.
+    pub rehearsed: Option<Rehearsed>,
     /// Whether the phone was told to sign in now.
     pub sign_in_asked: bool,
 }

@@ -143,7 +143,7 @@ impl<O: Operator> Story<'_, O> {
     fn refuse_what_the_phone_cannot(&self, met: &Met) -> Result<(), ProvisionError> {
         let (able, what, option) = match self.job.parting {
             Parting::Leave => return Ok(()),
-            Parting::SignIn => (met.identity.abilities.sign_in, "sign in on command", "--sign-in"),
+            Parting::SignIn => (met.identity.abilities.sign_in, "sign in on command", "--phone-signs-in"),
             Parting::Restart => (met.identity.abilities.restart, "restart on command", "--restart"),
         };
         match able {

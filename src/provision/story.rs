@@ -2,9 +2,10 @@
 
 use super::event::{Event, Stage, StepDone};
 use super::planning::Planned;
+use super::rehearsal::{Rehearsed, Rehearser, rehearse};
 use super::{Failure, Jitter, Job, Operator, Outcome, Plan, ProvisionError, Publishing, Receipt, Stop, Verified};
 use crate::ledger::{self, JobNumber, JobStarted, Ledger, TransactionView};
-use crate::phone::{Authenticity, Driver, Parting, TransactionId};
+use crate::phone::{Authenticity, Consent, ConsentWanted, Driver, Identity, Parting, TransactionId};
 use crate::service::Enrolment;
 use std::time::{Duration, Instant};
 
@@ -77,6 +78,7 @@ pub(super) struct Story<'a, O> {
     steps: Vec<StepDone>,
     pub(super) jitter: Jitter,
     pub(super) publishing: Publishing,
+    rehearsed: Option<Rehearsed>,
     /// What has happened although the job may fail.
     pub(super) already: Option<String>,
     /// Whether this job or an earlier one may have published what the phone can still take: there is no way back, and a
@@ -94,6 +96,7 @@ impl<'a, O: Operator> Story<'a, O> {
             steps: Vec::new(),
             jitter: job.jitter.clone(),
             publishing: Publishing { of: job.publish_tries.max(1), ..Publishing::default() },
+            rehearsed: None,
             already: None,
             rolls_on: false,
         }
@@ -127,6 +130,7 @@ impl<'a, O: Operator> Story<'a, O> {
             return Ok(Ended::Planned(Box::new(self.plan_of(&planned))));
         }
         if let Some(verified) = self.already_done(&planned, phone).await? {
+            self.rehearse(&planned.met.identity, &verified, phone).await;
             return Ok(Ended::Done(Box::new(
                 self.take_leave(planned.met.authenticity, verified, None, true, phone).await,
             )));
@@ -174,6 +178,7 @@ impl<'a, O: Operator> Story<'a, O> {
             }
         };
         let verified = self.prove(&ready, &leaf, phone).await?;
+        self.rehearse(&ready.planned.met.identity, &verified, phone).await;
         let authenticity = ready.planned.met.authenticity;
         Ok(Ended::Done(Box::new(self.take_leave(authenticity, verified, published_by, false, phone).await)))
     }
@@ -221,8 +226,48 @@ impl<'a, O: Operator> Story<'a, O> {
             steps: Vec::new(),
             took: Duration::ZERO,
             traffic: phone.traffic(),
+            rehearsed: self.rehearsed.take(),
             sign_in_asked,
         }
+    }
+
+    /// Signs the user in with what the phone has proved, and off again. The job is done, whatever comes of it.
+    async fn rehearse<D: Driver>(&mut self, identity: &Identity, verified: &Verified, phone: &mut D) {
+        let Some(rehearsal) = &self.job.rehearsal else { return };
+        let (user, certificate) = (verified.user(), verified.certificate());
+        let rehearsed = match self.consent_to_sign(identity).await {
+            Ok(consent) => {
+                let registrar = self.job.registrar.as_deref();
+                let who = Rehearser { user, identity, certificate, registrar, consent: &consent };
+                let operator = &mut *self.operator;
+                let mut tell = |waiting: &str| operator.event(Event::Rehearsing { waiting: waiting.to_owned() });
+                rehearse(rehearsal, &who, phone, &mut tell, self.stop).await
+            }
+            Err(error) => Rehearsed::not_tried(full_text(&error), error.next_step()),
+        };
+        let written = self.record.write(ledger::Event::SignInRehearsed {
+            device: identity.device,
+            user: user.clone(),
+            fingerprint: certificate.fingerprint(),
+            registrar: rehearsed.registrar.clone(),
+            grade: rehearsed.grade.word().to_owned(),
+            said: rehearsed.line(),
+        });
+        if let Err(error) = written.await {
+            let text = format!("the rehearsal of the sign-in is not in the ledger: {}", full_text(&error));
+            self.operator.event(Event::Notice { text });
+        }
+        self.operator.event(Event::Rehearsed(Box::new(rehearsed.clone())));
+        self.rehearsed = Some(rehearsed);
+    }
+
+    /// A phone that knows this host wants it for a signature all the same.
+    async fn consent_to_sign(&mut self, identity: &Identity) -> Result<Consent, ProvisionError> {
+        Ok(match identity.consent {
+            ConsentWanted::Nothing => Consent::NotWanted,
+            ConsentWanted::KeyPress => Consent::KeyPress,
+            ConsentWanted::AdministratorCode => Consent::Code(self.operator.administrator_code(identity).await?),
+        })
     }
 
     pub(super) fn began(&mut self, step: Stage, waiting: &str) -> Instant {

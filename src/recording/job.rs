@@ -180,6 +180,8 @@ pub(super) fn job_from(value: &Value, world: World) -> Option<Job> {
         require_authentic: yes("require_authentic")?,
         registrar: text("registrar").map(str::to_owned),
         web_services: text("web_services")?.to_owned(),
+        // The registrar's side is not on the tape.
+        rehearsal: None,
         parting: PARTINGS.iter().find(|(_, name)| *name == parting).map(|(parting, _)| *parting)?,
         slot: text("slot")?.to_owned(),
         lab: yes("lab")?,

@@ -137,7 +137,11 @@ impl Client {
         course.facts.offered = offer.challenges.iter().map(|it| it.scheme.to_string()).collect();
         course.facts.offered.extend(offer.unknown.iter().cloned());
         course.facts.sts_uri = offer.challenges.iter().find_map(|challenge| challenge.sts_uri.clone());
-        let kind = course.facts.kind.clone().map(|kind| format!("{kind}, ")).unwrap_or_default();
+        let kind = match (&course.facts.kind, course.facts.product()) {
+            (Some(kind), Some(product)) => format!("{kind} ({product}), "),
+            (Some(kind), None) => format!("{kind}, "),
+            (None, _) => String::new(),
+        };
         let skew = course.facts.skew().map(|skew| format!("; {skew}")).unwrap_or_default();
         course.pass(format!("{kind}offers {}{skew}", offer.names()));
 
@@ -180,7 +184,7 @@ impl Client {
         (course.facts.scheme, course.facts.version) = (Some(scheme), Some(version));
         course.facts.targetname = Some(challenge.targetname.clone());
         course.begin(Stage::Handshake, &session.server);
-        let failed = |source| RegistrarError::Negotiation { server: server.clone(), source };
+        let failed = |source| RegistrarError::Negotiation { source };
         let mut negotiation = credential.answer(&challenge, &self.connector).map_err(failed)?;
         for _ in 0..MOST_ROUNDS {
             let (back, step) = step(negotiation, challenge.data.take()).await;
@@ -290,9 +294,8 @@ impl Client {
         // The server's signature may have shown another hash than the cipher did.
         course.facts.method = session.association.as_ref().map(Association::method).or(course.facts.method);
         let mut said = format!("registered for {expires} s, the answer's signature is right");
-        match course.facts.gruu_fits {
-            Some(false) => said.push_str("; its GRUU is not that of the device"),
-            Some(true) | None => {}
+        if course.facts.gruu_fits == Some(false) {
+            said.push_str("; its GRUU is not that of the device");
         }
         course.pass(said);
         Ok(())
@@ -357,6 +360,7 @@ fn read(session: &Session, answer: &Message) -> Result<Offer, RegistrarError> {
 fn ends(credential: &Credential) -> Option<OffsetDateTime> {
     match credential {
         Credential::Certificate(identity) => Certificate::from_der(&identity.certificate).ok().map(|it| it.not_after()),
+        Credential::Password(_) => None,
     }
 }
 

@@ -34,7 +34,7 @@ impl Stage {
     pub fn name(self) -> &'static str {
         match self {
             Self::Connect => "connect",
-            Self::Ask => "ask",
+            Self::Ask => "challenge",
             Self::Handshake => "handshake",
             Self::Register => "register",
             Self::Renew => "renew",
@@ -58,7 +58,7 @@ pub struct Refusal {
     /// What stands behind it: `Forbidden`.
     pub reason: String,
     /// What it says of the cause, if it does.
-    pub diagnostics: Option<MsDiagnostics>,
+    pub diagnostics: Option<Box<MsDiagnostics>>,
     /// When it may be tried again, seconds, if it says so.
     pub retry_after: Option<u32>,
 }
@@ -172,10 +172,8 @@ pub enum RegistrarError {
         version: u32,
     },
     /// The handshake inside failed on this side.
-    #[error("the sign-in at {server} failed")]
+    #[error("the sign-in failed")]
     Negotiation {
-        /// The registrar.
-        server: String,
         /// Why.
         source: NegotiationError,
     },
@@ -311,7 +309,10 @@ impl RegistrarError {
             }
             Self::UnknownVersion { .. } => "report the server's version, with what `--json` says of this step",
             Self::Negotiation { source, .. } => source.next_step(),
-            Self::HandshakeRefused { .. } | Self::NotAccepted { scheme: Scheme::TlsDsk, .. } => {
+            Self::NotAccepted { scheme: Scheme::TlsDsk, .. } => {
+                "repeat in a minute: the certificate may not have reached this server yet, or the server has lost the sign-in; if it stays, it may be revoked, or the server wants signatures by another hash: give the administrator this server's name and the time"
+            }
+            Self::HandshakeRefused { .. } => {
                 "the certificate may be revoked or of another user, or this server does not have it yet: wait half a minute for replication and repeat; then publish a new one"
             }
             Self::NotAccepted { scheme: Scheme::Ntlm | Scheme::Kerberos, .. } => {
@@ -356,7 +357,8 @@ mod tests {
 
     fn refused(status: u16) -> RegistrarError {
         let diagnostics = MsDiagnostics::read("4004;reason=\"no\";source=\"fe01\"");
-        let refusal = Refusal { status, reason: "No".into(), diagnostics, retry_after: None };
+        let refusal =
+            Refusal { status, reason: "No".into(), diagnostics: diagnostics.map(Box::new), retry_after: None };
         RegistrarError::Refused { server: "fe01:5061".into(), refusal }
     }
 

@@ -2,6 +2,7 @@
 
 use super::challenge::{Challenge, Scheme};
 use super::keys::{Keys, TlsDskKeys};
+use super::ntlm::{Account, BadNtlmChallenge, Ntlm};
 use crate::tls::tunnel::{ClientIdentity, Handshake, TunnelError};
 use crate::tls::{Connector, Negotiated};
 
@@ -33,6 +34,9 @@ pub enum NegotiationError {
     /// The TLS handshake inside the headers.
     #[error(transparent)]
     Tunnel(#[from] TunnelError),
+    /// NTLM.
+    #[error("the registrar's challenge by NTLM cannot be answered: {0}")]
+    Ntlm(#[from] BadNtlmChallenge),
 }
 
 impl NegotiationError {
@@ -40,6 +44,9 @@ impl NegotiationError {
     pub fn next_step(&self) -> &'static str {
         match self {
             Self::Tunnel(error) => error.next_step(),
+            Self::Ntlm(_) => {
+                "sign in with a certificate, or have the administrator allow NTLMv2 with 128 bits on the registrar"
+            }
         }
     }
 }
@@ -49,6 +56,8 @@ impl NegotiationError {
 pub enum Credential {
     /// A published certificate and its key, by TLS-DSK.
     Certificate(ClientIdentity),
+    /// A Windows account and its password, by NTLM.
+    Password(Account),
 }
 
 impl Credential {
@@ -56,6 +65,7 @@ impl Credential {
     pub fn scheme(&self) -> Scheme {
         match self {
             Self::Certificate(_) => Scheme::TlsDsk,
+            Self::Password(_) => Scheme::Ntlm,
         }
     }
 
@@ -63,6 +73,8 @@ impl Credential {
     pub fn is_secret(&self) -> bool {
         match self {
             Self::Certificate(_) => false,
+            // Who gets the proof of a password can guess at it, at leisure.
+            Self::Password(_) => true,
         }
     }
 
@@ -73,6 +85,7 @@ impl Credential {
                 let target = challenge.targetname.clone();
                 Ok(Box::new(TlsDsk { handshake: by.tunnel(&target, identity)?, target }))
             }
+            Self::Password(account) => Ok(Box::new(Ntlm::new(account))),
         }
     }
 }

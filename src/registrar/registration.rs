@@ -85,6 +85,12 @@ impl Registration {
         }
     }
 
+    /// With another time of silence than the registrar says.
+    #[cfg(test)]
+    pub(super) fn keep_alive_after(&mut self, silence: Duration) {
+        self.facts.keep_alive = Some(silence);
+    }
+
     /// Registers again, with the same keys; with new ones where they are over, or where the server has forgotten them.
     pub async fn renew(&mut self, watch: Watch<'_>) -> Result<(), Box<Failure>> {
         let mut course = Course::new(&self.session.server, std::mem::take(&mut self.facts), watch);
@@ -145,21 +151,30 @@ async fn renewed(client: &Client, session: &mut Session, course: &mut Course<'_>
     client.sign_in(session, course).await
 }
 
+/// A server that has forgotten the keys is signed in to once more, since it may still have the registration.
 async fn signed_off(client: &Client, session: &mut Session, course: &mut Course<'_>) -> Result<(), RegistrarError> {
-    if is_over(client, session) {
+    let stage = Stage::SignOff;
+    let mut again = !is_over(client, session);
+    if !again {
         client.sign_in(session, course).await?;
     }
-    let stage = Stage::SignOff;
-    course.begin(stage, &session.server);
-    let answer = session.register(&client.endpoint, Lasting::Over, Proof::Signed, stage).await?;
-    course.facts.hear(&answer, client.now());
-    match answer.status().unwrap_or_default() {
-        200..=299 => {
-            session.verified(&answer, stage)?;
-            course.pass("no longer registered".to_owned());
-            Ok(())
+    loop {
+        course.begin(stage, &session.server);
+        let answer = session.register(&client.endpoint, Lasting::Over, Proof::Signed, stage).await?;
+        course.facts.hear(&answer, client.now());
+        match answer.status().unwrap_or_default() {
+            200..=299 => {
+                session.verified(&answer, stage)?;
+                course.pass("no longer registered".to_owned());
+                return Ok(());
+            }
+            401 | 407 if again => {
+                again = false;
+                session.refusal(&answer, stage)?;
+                client.sign_in(session, course).await?;
+            }
+            _ => return Err(client.refused(session, &answer, stage)),
         }
-        _ => Err(client.refused(session, &answer, stage)),
     }
 }
 

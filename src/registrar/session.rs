@@ -144,7 +144,7 @@ fn refusal(answer: &Message) -> Refusal {
     Refusal {
         status: answer.status().unwrap_or_default(),
         reason,
-        diagnostics: MsDiagnostics::of(&answer.headers),
+        diagnostics: MsDiagnostics::of(&answer.headers).map(Box::new),
         retry_after,
     }
 }

@@ -3,10 +3,11 @@
 use super::challenge::Scheme;
 use super::*;
 use crate::credential::SipAddress;
+use crate::lab::web_services::LabTls;
 use crate::lab::{Lab, LabOptions};
 use crate::service::ErrorClass;
 use crate::tls::tunnel::{ClientIdentity, ClientKey, TunnelError};
-use crate::tls::{Connector, Distrust, TlsError, Trust};
+use crate::tls::{Connector, Distrust, Engine, TlsError, Trust};
 use crate::world::World;
 use rustls::pki_types::CertificateDer;
 use std::sync::Arc;
@@ -25,8 +26,12 @@ struct Bench {
 
 impl Bench {
     async fn with(faults: &[&str]) -> Self {
+        Self::speaking(LabTls::Modern, Engine::Modern, faults).await
+    }
+
+    async fn speaking(tls: LabTls, engine: Engine, faults: &[&str]) -> Self {
         let faults = faults.iter().map(|fault| fault.parse().unwrap()).collect();
-        let options = LabOptions { phones: 0, fresh_keys: false, faults, ..LabOptions::default() };
+        let options = LabOptions { phones: 0, fresh_keys: false, tls, faults, ..LabOptions::default() };
         let lab = Lab::start(&options).await.unwrap();
         let user: SipAddress = "alice@contoso.example".parse().unwrap();
         let (certificate, key) = lab.enrolled(&user).await;
@@ -36,7 +41,8 @@ impl Bench {
             certificate: CertificateDer::from(certificate),
             key: ClientKey::Here(Zeroizing::new(key.to_vec())),
         };
-        Self { lab, connector: Arc::new(Connector::new(trust, Vec::new())), identity, user, rules: Rules::default() }
+        let connector = Arc::new(Connector::new(trust, Vec::new()).with_engine(engine));
+        Self { lab, connector, identity, user, rules: Rules::default() }
     }
 
     fn server(&self) -> Server {
@@ -235,7 +241,9 @@ async fn keys_that_the_registrar_has_forgotten_are_made_anew() {
     registration.renew(&mut |_| {}).await.unwrap();
     let stages: Vec<Stage> = registration.passed().iter().skip(4).map(|passed| passed.stage).collect();
     assert_eq!(stages, [Stage::Ask, Stage::Handshake, Stage::Register]);
+    bench.lab.registrar().faults().association_dropped = 1;
     registration.sign_off(&mut |_| {}).await.unwrap();
+    assert!(bench.lab.registrar().registrations().is_empty());
 }
 
 #[tokio::test]
@@ -267,4 +275,32 @@ async fn each_address_of_a_name_is_a_server_of_its_own() {
         assert_eq!(registration.facts().server.as_ref().unwrap().at, Some(at));
         registration.sign_off(&mut |_| {}).await.unwrap();
     }
+}
+
+#[cfg(feature = "legacy-tls")]
+#[tokio::test]
+async fn a_registrar_of_old_tls_is_registered_at_by_the_old_engine_and_by_no_other() {
+    let bench = Bench::speaking(LabTls::OnlyTls10, Engine::Legacy, &[]).await;
+    let registration = bench.register().await.unwrap();
+    let facts = registration.facts();
+    assert_eq!(facts.outer.as_ref().unwrap().version, "TLS 1.0");
+    assert_eq!((facts.inner.as_ref().unwrap().version.as_str(), facts.method), ("TLS 1.0", Some("HMAC-SHA-1")));
+    registration.sign_off(&mut |_| {}).await.unwrap();
+    let failure = Bench::speaking(LabTls::OnlyTls10, Engine::Legacy, &["wrong-rspauth"]).await.fails().await;
+    let wrong = SignatureFault::Wrong { bytes: 20 };
+    assert!(matches!(&failure.error, RegistrarError::Unsigned { fault, .. } if *fault == wrong), "{failure:?}");
+    let failure = Bench::speaking(LabTls::OnlyTls10, Engine::Modern, &[]).await.fails().await;
+    let no_common = matches!(failure.error, RegistrarError::Connection(TlsError::NoCommonCipher { .. }));
+    assert!(no_common && failure.stage == Stage::Connect, "{failure:?}");
+}
+
+#[tokio::test]
+async fn keep_alives_keep_the_connection_and_are_no_messages() {
+    let bench = Bench::with(&[]).await;
+    let mut registration = bench.register().await.unwrap();
+    registration.keep_alive_after(Duration::from_millis(20));
+    let requests = bench.lab.registrar().requests().len();
+    registration.stay(Duration::from_millis(150), &mut |_| {}).await.unwrap();
+    assert_eq!(bench.lab.registrar().requests().len(), requests);
+    registration.sign_off(&mut |_| {}).await.unwrap();
 }

@@ -84,6 +84,11 @@ impl Connector {
         self
     }
 
+    /// The TLS implementation.
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
     /// By another way than the system's: to servers, and to the addresses of missing intermediates.
     pub fn with_proxy(mut self, proxy: Proxy) -> Self {
         self.dialer.proxy = proxy;

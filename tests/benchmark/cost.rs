@@ -120,6 +120,7 @@ impl Station {
             require_authentic: false,
             registrar: None,
             web_services: self.lab.text("/certprov_url").into(),
+            rehearsal: None,
             parting: Parting::Leave,
             slot: "bench".into(),
             lab: true,

@@ -3,33 +3,39 @@
 use super::*;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use tethercert::lab::dhcp::{DhcpFault, DhcpPlan, DhcpServer};
-use tethercert::lab::dns::{DnsData, DnsPlan, SmallServer};
+use tethercert::lab::dns::{DnsData, DnsPlan, SmallServer, shared};
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const ALICE: &str = "alice@contoso.example";
 
 /// A DHCP and a DNS server on loopback.
-struct Network {
+pub(super) struct Network {
     dhcp: DhcpServer,
     dns: SmallServer,
     _runtime: tokio::runtime::Runtime,
 }
 
 impl Network {
-    fn with(faults: &[DhcpFault], web_port: u16) -> Self {
+    pub(super) fn with(faults: &[DhcpFault], web_port: u16) -> Self {
+        Self::named("pool.contoso.example", faults, web_port)
+    }
+
+    /// With another registrar.
+    pub(super) fn named(registrar: &str, faults: &[DhcpFault], web_port: u16) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let plan = DhcpPlan { faults: faults.to_vec(), web_port, ..DhcpPlan::default() };
+        let (registrar, faults) = (registrar.to_owned(), faults.to_vec());
+        let plan = DhcpPlan { registrar, faults, web_port, ..DhcpPlan::default() };
         let records = DnsPlan::default()
             .with("_sipinternaltls._tcp.contoso.example", DnsData::Srv(0, 0, 5061, "pool.contoso.example".to_owned()))
             .with("_ntp._udp.contoso.example", DnsData::Srv(0, 0, 123, "time.contoso.example".to_owned()))
             .with("ucupdates-r2.contoso.example", DnsData::A(Ipv4Addr::new(192, 0, 2, 20)));
-        let dhcp = runtime.block_on(DhcpServer::start(LOOPBACK, plan)).unwrap();
-        let dns = runtime.block_on(SmallServer::dns(LOOPBACK, records)).unwrap();
+        let dhcp = runtime.block_on(DhcpServer::start(LOOPBACK, shared(plan))).unwrap();
+        let dns = runtime.block_on(SmallServer::dns(LOOPBACK, shared(records))).unwrap();
         Self { dhcp, dns, _runtime: runtime }
     }
 
     /// A tool that asks these two and nobody else.
-    fn tool(&self) -> Tool {
+    pub(super) fn tool(&self) -> Tool {
         Tool::new()
             .with("TETHERCERT_DISCOVERY", "on")
             .with("TETHERCERT_DHCP_SERVER", self.dhcp.address().to_string())
@@ -90,6 +96,26 @@ fn what_an_administrator_has_to_set_is_printed_for_each_server() {
     }
     let short = ["discovery", "encode", "--registrar", "pool", "--web", "192.0.2.1"];
     assert_eq!(tool.run(&short).code, 2);
+}
+
+#[test]
+fn the_labs_own_network_leads_to_its_pool() {
+    let lab = TestLab::start(0, |_| {});
+    let network = lab.lab.network();
+    let (dhcp, dns) = (network.dhcp().to_string(), network.dns().to_string());
+    let port = lab.lab.registrar().address().port().to_string();
+    let mut find = vec!["discovery", "--json", "--user", ALICE, "--dhcp-server", &dhcp, "--dns-server", &dns];
+    find.extend(["--registrar-port", &port]);
+    let ran = Tool::new().run(&find);
+    let says: Vec<String> = ran.lines().iter().filter_map(|line| line["says"].as_str().map(str::to_owned)).collect();
+    let registrar = format!("{}:{port} is open, for the registrar", lab.ready.registrar_name);
+    assert!(says.contains(&registrar), "{}", ran.whole());
+    assert!(says.iter().any(|text| text.ends_with("is open, for the Web Services")), "{}", ran.whole());
+    assert!(
+        says.iter().any(|text| text.starts_with("time.contoso.example and this computer agree")),
+        "{}",
+        ran.whole()
+    );
 }
 
 #[test]

@@ -5,7 +5,16 @@ use super::*;
 #[test]
 fn a_lab_shows_the_whole_program_and_says_so_on_every_line() {
     let tool = Tool::new();
-    for arguments in ["list --lab", "info --lab", "verify --lab", "provision --lab", "provision --lab --dry-run"] {
+    for arguments in [
+        "list --lab",
+        "info --lab",
+        "verify --lab",
+        "provision --lab",
+        "provision --lab --dry-run",
+        "provision --lab --sign-in",
+        "provision --lab --sign-in --fault user-disabled",
+        "provision --lab --sign-in --fault registrar-unavailable=503",
+    ] {
         let words: Vec<&str> = arguments.split(' ').collect();
         let ran = tool.run(&words);
         assert!(ran.stdout.lines().all(|line| line.starts_with("LAB")), "{}", ran.stdout);

@@ -1,6 +1,7 @@
 //! `test bootstrap` and `test client-auth`: the step at which each fault stops them; docs/pool-tests.md has the table that this
 //! makes.
 
+use super::discovery::Network;
 use super::{TestLab, Tool, contains, path, plain, snapshot};
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -9,6 +10,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use tempfile::TempDir;
 use tethercert::diagnose::TestDevice;
+use tethercert::lab::dhcp::DhcpFault;
 use tethercert::lab::faults::{Fault, Group};
 use tethercert::lab::{Lab, LabOptions, Ready};
 
@@ -28,7 +30,6 @@ const CASES: &[(&str, &str, &str)] = &[
     ("bootstrap", "html=metadata", "web-services"),
     ("bootstrap", "no-pin-port", "web-services"),
     ("client-auth", "no-windows-port", "web-services"),
-    ("client-auth", "no-cert-port", "web-services"),
     ("bootstrap", "pin-wrong", "web-ticket"),
     ("bootstrap", "pin-locked", "web-ticket"),
     ("client-auth", "password-wrong", "web-ticket"),
@@ -66,7 +67,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("client-auth", "association-life=0", "register"),
     ("client-auth", "expires=30", ""),
     ("client-auth", "repeated-snum", "sign-off"),
-    ("client-auth", "association-dropped=1", "register"),
+    ("client-auth", "association-dropped=1", ""),
     ("client-auth", "homed-elsewhere", ""),
 ];
 
@@ -206,6 +207,36 @@ fn each_server_of_a_pool_is_told_apart_by_its_address() {
     assert_eq!(ran.code, 4, "{}", ran.whole());
     assert_eq!(addresses[0]["result"], "success", "{}", ran.whole());
     assert_eq!((&addresses[1]["result"], &addresses[1]["stopped_at"]), (&"failure".into(), &"handshake".into()));
+}
+
+#[test]
+fn a_test_that_is_told_nothing_finds_the_pool_as_a_phone_would() {
+    let (_runtime, lab) = lab("");
+    let (ready, port) = (lab.ready(), lab.web().address().port());
+    let network = Network::named("sip.contoso.example", &[], port);
+    let tool = network.tool();
+    let alice = &ready.users[0];
+    let web = format!("web.contoso.example:{port}:127.0.0.1:{port}");
+    let registrar = format!("sip.contoso.example:5061:127.0.0.1:{}", lab.registrar().address().port());
+    let mut words = vec!["test", "bootstrap", "--user", alice.user.as_str(), "--phone-number", &alice.phone_number];
+    words.extend(["--pin-file", path(&alice.pin_file), "--trust-anchor", path(&ready.trust_anchor), "--json"]);
+    words.extend(["--resolve", &web, "--resolve", &registrar]);
+    let ran = tool.run(&words);
+    let step = ran.lines().into_iter().find(|line| line["step"] == "discovery").unwrap();
+    assert_eq!((ran.code, &step["result"]), (0, &Value::from("success")), "{}", ran.whole());
+    assert!(step["text"].as_str().unwrap().contains("registrar sip.contoso.example:5061 (option 120 of"), "{step}");
+
+    let stranger = Network::with(&[DhcpFault::Rogue], port);
+    let refused = stranger.tool().run(&words);
+    let last = refused.last();
+    assert_eq!((refused.code, &last["stopped_at"]), (6, &Value::from("discovery")), "{}", refused.whole());
+    assert!(lab.web().requests().len() > 0 && last["remains"].is_null());
+}
+
+#[test]
+fn a_pool_that_nobody_names_and_nothing_finds_stops_the_test_at_discovery() {
+    let ran = Tool::new().run(&["test", "client-auth", "--user", "alice@contoso.example", "--json"]);
+    assert_eq!((ran.code, &ran.last()["stopped_at"]), (1, &Value::from("discovery")), "{}", ran.whole());
 }
 
 #[test]

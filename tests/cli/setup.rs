@@ -57,9 +57,9 @@ fn a_check_says_what_it_saw_and_ends_well_only_where_nothing_is_bad() {
     let ran = Tool::new().run(&["setup", "udev", "--check", "--json"]);
     let findings = ran.lines();
     assert_eq!(findings[0]["check"], "rules");
-    let bad = findings.iter().filter(|finding| finding["state"] == "bad").count();
+    let bad = findings.iter().filter(|finding| finding["verdict"] == "bad").count();
     assert_eq!(ran.code, if bad > 0 { 8 } else { 0 }, "{}", ran.whole());
-    assert!(findings.iter().all(|it| it["state"] == "good" || it["next"].is_string()), "{}", ran.whole());
+    assert!(findings.iter().all(|it| it["verdict"] == "good" || it["next_step"].is_string()), "{}", ran.whole());
 }
 
 #[test]

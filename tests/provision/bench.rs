@@ -84,6 +84,7 @@ impl Bench {
             require_authentic: false,
             registrar: None,
             web_services: self.lab.web().certprov_url(HOST),
+            rehearsal: None,
             parting: Parting::Leave,
             slot: PORT.into(),
             lab: true,

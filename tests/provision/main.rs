@@ -6,6 +6,7 @@ mod cuts;
 mod http_cuts;
 mod identity;
 mod promises;
+mod rehearsing;
 mod renewing;
 mod replaying;
 mod resuming;

@@ -227,7 +227,7 @@ async fn a_check_up_finds_another_users_certificate_and_does_without_a_pool_that
     let bench = all_but_the_certificate(stored).await;
     bench.lab.web().faults().hang_up = Some((Kind::CertProvMetadata, 9));
     let mut phone = bench.open().await.unwrap();
-    let checkup = check_up(phone.driver(), Some(&mut bench.pool.enrolment()), &World::system()).await.unwrap();
+    let checkup = check_up(phone.driver(), Some(&mut bench.pool.enrolment()), None, &World::system()).await.unwrap();
     assert!(checkup.refusal.is_some());
     assert!(matches!(checkup.certificate, Some((_, Proof::Given))));
     assert!(matches!(checkup.server, Some(Err(_))));

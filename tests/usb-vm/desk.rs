@@ -151,7 +151,12 @@ impl Desk {
 
     /// Has the phone prove what it holds, and judges the pool through its eyes.
     pub fn verify(&self) -> Ran {
-        self.run(&[&["verify", "--json"][..], &self.world.wires(self.drivers())].concat())
+        self.verify_with(&[])
+    }
+
+    /// The same with further options.
+    pub fn verify_with(&self, more: &[&str]) -> Ran {
+        self.run(&[&["verify", "--json"][..], &self.world.wires(self.drivers()), more].concat())
     }
 
     /// The folder with the definitions of the phones.

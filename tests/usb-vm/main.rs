@@ -18,6 +18,7 @@ mod permissions;
 mod power_cut;
 mod promises;
 mod recording;
+mod rehearsal;
 mod roster;
 mod stock;
 #[path = "../cli/tool.rs"]

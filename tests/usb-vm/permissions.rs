@@ -68,7 +68,7 @@ fn a_user_whom_the_rules_let_in_opens_a_phone_and_another_is_told_what_to_do() {
         assert!(error["next_step"].as_str().unwrap().contains("sudo tethercert setup udev --install"), "{error}");
     }
     let ran = run_as(&bench, TECHNICIAN, TECHNICIAN, &check);
-    assert_eq!((ran.code, &finding(&ran, "rules")["state"]), (8, &"bad".into()), "{}", ran.whole());
+    assert_eq!((ran.code, &finding(&ran, "rules")["verdict"]), (8, &"bad".into()), "{}", ran.whole());
     let ran = run_as(&bench, TECHNICIAN, TECHNICIAN, &["setup", "udev", "--install", "--json"]);
     assert_eq!(ran.code, 8, "only root installs: {}", ran.whole());
     assert!(ran.last()["next_step"].as_str().unwrap().contains("sudo"), "{}", ran.whole());
@@ -92,12 +92,17 @@ fn a_user_whom_the_rules_let_in_opens_a_phone_and_another_is_told_what_to_do() {
     assert!(ran.code == 1 && ran.stdout.contains("setup udev --check"), "{}", ran.whole());
     let ran = run_as(&bench, VISITOR, VISITOR, &check);
     assert_eq!(ran.code, 8, "{}", ran.whole());
-    assert_eq!(finding(&ran, "rules")["state"], "good");
-    let next = finding(&ran, "group")["next"].clone();
+    assert_eq!(finding(&ran, "rules")["verdict"], "good");
+    let next = finding(&ran, "group")["next_step"].clone();
     assert_eq!(next, "sudo usermod -aG plugdev visitor, then log in anew");
     // The technician of /etc/group, in a login from before he was put into it.
     let ran = run_as(&bench, TECHNICIAN, TECHNICIAN, &check);
-    assert_eq!((ran.code, &finding(&ran, "group")["next"]), (8, &"log out and in again".into()), "{}", ran.whole());
+    assert_eq!(
+        (ran.code, &finding(&ran, "group")["next_step"]),
+        (8, &"log out and in again".into()),
+        "{}",
+        ran.whole()
+    );
 
     // The same again changes nothing, and somebody's own file stays.
     assert_eq!(bench.tool.run(&install).lines()[0]["written"], false);
@@ -122,7 +127,7 @@ fn the_person_at_the_seat_opens_a_phone_by_its_access_list_and_who_has_no_seat_i
     // Nobody sits here: there is no logind in this machine.
     let ran = run_as(&bench, TECHNICIAN, TECHNICIAN, &check);
     assert_eq!(ran.code, 8, "{}", ran.whole());
-    let next = finding(&ran, "phone")["next"].clone();
+    let next = finding(&ran, "phone")["next_step"].clone();
     assert!(next.as_str().unwrap().contains("setup udev --group GROUP --install"), "{next}");
 
     // What logind does for who sits there.

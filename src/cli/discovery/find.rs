@@ -18,7 +18,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "SIP-ADDRESS", conflicts_with = "domain")]
     user: Option<SipAddress>,
     /// SIP domain that DNS is asked for
-    #[arg(long, value_name = "DOMAIN")]
+    #[arg(long, value_name = "DOMAIN", value_parser = domain)]
     domain: Option<String>,
     /// Host that may be outside the SIP domain; may be repeated
     #[arg(long, value_name = "HOST")]
@@ -33,11 +33,17 @@ pub(super) struct Args {
     whom: WhomArgs,
 }
 
+/// A domain is what may stand behind the `@` of an address.
+fn domain(text: &str) -> Result<String, &'static str> {
+    let address: Result<SipAddress, _> = format!("anybody@{}", text.trim_end_matches('.')).parse();
+    address.map(|address| address.domain().to_owned()).map_err(|_| "write it like contoso.example")
+}
+
 pub(super) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
     let mut options = args.whom.options()?;
     options.domain = match (&args.user, args.domain) {
         (Some(user), _) => Some(user.domain().to_owned()),
-        (None, domain) => domain.map(|domain| domain.trim_matches('.').to_ascii_lowercase()),
+        (None, domain) => domain,
     };
     options.allow_hosts = args.allow_host;
     options.registrar_port = args.registrar_port;

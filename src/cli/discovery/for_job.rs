@@ -8,6 +8,7 @@ use crate::cli::ask::Person;
 use crate::cli::bench::PoolOptions;
 use crate::cli::error::CliError;
 use crate::cli::screen::Screen;
+use crate::cli::settings::Who;
 use serde::Serialize;
 use tethercert::credential::SipAddress;
 use tethercert::discovery::dns::AskDns;
@@ -22,6 +23,13 @@ const DISCOVERY: &str = "TETHERCERT_DISCOVERY";
 pub(crate) struct FoundPool {
     pub(crate) certprov_url: Setting<String>,
     pub(crate) registrar: Option<Setting<HostAndPort>>,
+}
+
+impl FoundPool {
+    /// What the command line says, with this pool where it says none.
+    pub(crate) fn told(self, who: Who) -> Who {
+        Who { certprov_url: Some(self.certprov_url), registrar: self.registrar, ..who }
+    }
 }
 
 #[derive(Serialize)]

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use serde::Serialize;
 use tethercert::credential::SipAddress;
 use tethercert::phone::{Identity, IdentityInUse, ShortCode};
-use tethercert::provision::{Answer, Event, NoAnswer, Operator, PhoneSeen, Stage};
+use tethercert::provision::{Answer, Event, Grade, NoAnswer, Operator, PhoneSeen, Stage};
 use tethercert::service::SignIn;
 
 /// The operator of a row's job.
@@ -68,6 +68,20 @@ impl Operator for Clerk {
                 let text = format!("data store unavailable{at} · try {attempt} of {of} in {seconds:.0} s");
                 self.works(&text);
                 self.says(&text);
+            }
+            Event::Rehearsing { waiting } => self.works(&format!("register: {waiting}")),
+            Event::Rehearsed(rehearsed) => {
+                let tone = match rehearsed.grade {
+                    Grade::Good => Tone::Plain,
+                    Grade::Bad => Tone::Bad,
+                    Grade::Unknown => Tone::Unsure,
+                };
+                let next = rehearsed.next_step.as_ref().map(|next| format!("; next: {next}")).unwrap_or_default();
+                let text = format!("register {}: {}{next}", rehearsed.grade.word(), rehearsed.line());
+                match rehearsed.grade {
+                    Grade::Good => self.says(&text),
+                    Grade::Bad | Grade::Unknown => self.screen.columns(tone, &self.tag.label(), &text),
+                }
             }
             Event::Notice { text } => self.screen.columns(Tone::Plain, &self.tag.label(), text),
         }

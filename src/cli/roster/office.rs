@@ -289,6 +289,7 @@ impl Office for RosterOffice {
             Outcome::Done(receipt) => {
                 parts.extend(receipt.unchanged.then(|| "it had it all".to_owned()));
                 parts.extend((!receipt.authenticity.is_vouched()).then(|| "unauthenticated device".to_owned()));
+                parts.extend(receipt.rehearsed.as_ref().map(|tried| format!("sign-in {}", tried.grade.word())));
                 parts.push(self.unplug(slot));
             }
             Outcome::Planned(plan) => parts.push(match plan.nothing_to_do {

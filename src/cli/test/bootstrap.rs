@@ -7,7 +7,7 @@ use super::super::exit::Exit;
 use super::super::job::secret_from;
 use super::super::operator::SignInAnswer;
 use super::super::screen::Screen;
-use super::setting::{Setting, TestArgs};
+use super::setting::{Begun, Setting, TestArgs};
 use clap::Args as ClapArgs;
 use std::path::PathBuf;
 use tethercert::credential::SipAddress;
@@ -42,7 +42,10 @@ pub(super) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
         refuse_in_lab(args.phone_number.is_some(), "--phone-number")?;
         refuse_in_lab(args.pin_file.is_some(), "--pin-file")?;
     }
-    let setting = Setting::of("bootstrap", &args.test, args.user, None, screen).await?;
+    let setting = match Setting::of("bootstrap", &args.test, args.user, None, screen).await? {
+        Begun::Ready(setting) => setting,
+        Begun::Over(exit) => return Ok(exit),
+    };
     let number = match (&args.phone_number, &setting.lab_user, Person::at(screen, &setting.stop)) {
         (Some(number), _, _) => number.clone(),
         (None, Some(user), _) => user.number.clone(),

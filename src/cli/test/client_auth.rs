@@ -6,7 +6,7 @@ use super::super::exit::Exit;
 use super::super::job::secret_from;
 use super::super::operator::{Scheme, SignInAnswer};
 use super::super::screen::Screen;
-use super::setting::{Setting, TestArgs};
+use super::setting::{Begun, Setting, TestArgs};
 use clap::{Args as ClapArgs, ValueEnum};
 use std::path::PathBuf;
 use tethercert::credential::SipAddress;
@@ -60,7 +60,10 @@ pub(super) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
         refuse_in_lab(args.password_file.is_some(), "--password-file")?;
         refuse_in_lab(args.kept, "--kept")?;
     }
-    let setting = Setting::of("client-auth", &args.test, args.user, args.login, screen).await?;
+    let setting = match Setting::of("client-auth", &args.test, args.user, args.login, screen).await? {
+        Begun::Ready(setting) => setting,
+        Begun::Over(exit) => return Ok(exit),
+    };
     if args.kept {
         let user = &setting.user;
         let Some(certificate) = setting.device.kept(user) else {

@@ -1,7 +1,8 @@
 //! What both tests are put together from: the user, the pool, the registrar, and this computer's test device.
 
 use super::super::ask::Person;
-use super::super::bench::{ChosenPool, PoolArgs, host_label, ledger_path, refuse_in_lab};
+use super::super::bench::{ChosenPool, PoolArgs, ledger_path, refuse_in_lab};
+use super::super::discovery;
 use super::super::error::CliError;
 use super::super::exit::Exit;
 use super::super::job::no_pool;
@@ -9,23 +10,23 @@ use super::super::operator::{Answers, Console, SignInAnswer};
 use super::super::screen::Screen;
 use super::super::settings::Who;
 use super::super::stop::stop_on_signals;
-use super::told::{Told, outcome};
+use super::told::{Told, outcome, show};
 use clap::Args as ClapArgs;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tethercert::credential::SipAddress;
-use tethercert::diagnose::{AtRegistrar, Source, TestDevice, Transaction};
+use tethercert::diagnose::{
+    AtRegistrar, Report, Source, Step, StepReport, StepResult, TestDevice, Transaction, Trouble,
+};
 use tethercert::lab::faults::Fault;
 use tethercert::lab::web_services::User;
 use tethercert::lab::{Lab, LabOptions};
 use tethercert::pool;
 use tethercert::provision::{ProvisionError, Stop};
-use tethercert::registrar::{PORT, Rules, Server};
+use tethercert::registrar::Rules;
+use tethercert::service::ErrorClass;
 use tethercert::world::World;
-
-/// The lab's registrar as the screen names it. It resolves nowhere: the embedded lab says where it is.
-const LAB_REGISTRAR: &str = "sip.contoso.example";
 
 /// What both tests take.
 #[derive(ClapArgs, Debug)]
@@ -53,6 +54,14 @@ pub(super) struct TestArgs {
     pub(super) fault: Vec<Fault>,
 }
 
+/// Whether a test can run.
+pub(super) enum Begun {
+    /// It can.
+    Ready(Box<Setting>),
+    /// It has stopped at looking for the pool, and that is told.
+    Over(Exit),
+}
+
 /// A test, before it runs.
 pub(super) struct Setting {
     pub(super) user: SipAddress,
@@ -63,6 +72,8 @@ pub(super) struct Setting {
     name: &'static str,
     chosen: ChosenPool,
     registrar: AtRegistrar,
+    /// Discovery, where it was needed.
+    steps: Vec<StepReport>,
     screen: Screen,
     /// Held while the test runs.
     _lab: Option<Lab>,
@@ -76,7 +87,7 @@ impl Setting {
         user: Option<SipAddress>,
         login: Option<String>,
         screen: &Screen,
-    ) -> Result<Self, CliError> {
+    ) -> Result<Begun, CliError> {
         let stop = Stop::default();
         stop_on_signals(stop.clone(), screen.clone())?;
         let lab = match args.lab {
@@ -88,10 +99,20 @@ impl Setting {
             false => None,
         };
         let (user, lab_user) = who(user, lab.as_ref(), screen, &stop).await?;
-        let asked = pool::Setting::of_option("--user", Some(user.clone()));
-        let who = Who { user: asked, login: pool::Setting::of_option("--login", login), ..Who::default() };
-        let chosen = ChosenPool::without_phone(lab.as_ref(), &args.pool, who, screen)?.ok_or_else(no_pool)?;
-        let server = registrar(&chosen, lab.as_ref())?;
+        let login = pool::Setting::of_option("--login", login);
+        let (chosen, steps) = match meant(args, &user, login, lab.as_ref(), screen, &stop).await? {
+            Meant::Pool(chosen, steps) => (*chosen, steps),
+            Meant::Nothing(step) => {
+                let report = Report { steps: vec![step], addresses: Vec::new(), registrar: None, remains: None };
+                return Ok(Begun::Over(outcome(name, &report, &user, "", "", screen)));
+            }
+        };
+        let server = chosen.registrar(lab.as_ref()).ok_or_else(|| {
+            CliError::usage(
+                "the registrar is not known",
+                "give it by --registrar sip.contoso.example:5061, or put it into the pool's file as `registrar`",
+            )
+        })?;
         let rules = Rules {
             transaction: Duration::from_secs(args.timeout),
             allowed_hosts: chosen.settings.allow_hosts.value.clone(),
@@ -111,7 +132,9 @@ impl Setting {
         let device = tokio::task::spawn_blocking(move || TestDevice::load_or_create(&place));
         let device = device.await.expect("making a key does not panic")?;
         let screen = screen.clone();
-        Ok(Self { user, lab_user, device, stop, name, chosen, registrar, screen, _lab: lab, _folder: folder })
+        let (_lab, _folder) = (lab, folder);
+        let setting = Self { user, lab_user, device, stop, name, chosen, registrar, steps, screen, _lab, _folder };
+        Ok(Begun::Ready(Box::new(setting)))
     }
 
     /// The Windows account.
@@ -121,7 +144,7 @@ impl Setting {
 
     /// Runs it, says what came of it, and gives its exit code.
     pub(super) async fn run(self, source: Source, sign_in: SignInAnswer) -> Result<Exit, CliError> {
-        let Self { user, lab_user, device, stop, name, chosen, registrar, screen, .. } = &self;
+        let Self { user, lab_user, device, stop, name, chosen, registrar, steps, screen, .. } = &self;
         if lab_user.is_some() {
             screen.line("", "Web Services and a registrar inside this command, nothing real");
         }
@@ -136,14 +159,13 @@ impl Setting {
             device,
             tester: &mut told,
             world: World::system(),
-            steps: Vec::new(),
+            steps: steps.clone(),
         };
         let report = tokio::select! {
             report = transaction.run(Some(&mut service), &connector) => report,
             () = stop.asked() => return Err(ProvisionError::Stopped.into()),
         };
-        tracing::debug!(station = host_label(), name, "test done");
-        Ok(outcome(name, &report, user, &chosen.url, &registrar.server, screen))
+        Ok(outcome(name, &report, user, &chosen.url, &registrar.server.host, screen))
     }
 }
 
@@ -173,16 +195,70 @@ async fn who(
     Ok((found.sip.clone(), Some(found)))
 }
 
-/// The registrar that is meant.
-fn registrar(chosen: &ChosenPool, lab: Option<&Lab>) -> Result<Server, CliError> {
-    match (&chosen.settings.registrar, lab) {
-        (Some(given), _) => Ok(Server { host: given.value.host().to_owned(), port: given.value.port(), at: None }),
-        (None, Some(lab)) => {
-            Ok(Server { host: LAB_REGISTRAR.to_owned(), port: PORT, at: Some(lab.registrar().address()) })
+/// What came of looking for the pool.
+enum Meant {
+    Pool(Box<ChosenPool>, Vec<StepReport>),
+    /// There is none, and the step that found none.
+    Nothing(StepReport),
+}
+
+/// The pool that is meant: as configured or given; what is missing of it is looked for as a phone does.
+async fn meant(
+    args: &TestArgs,
+    user: &SipAddress,
+    login: Option<pool::Setting<String>>,
+    lab: Option<&Lab>,
+    screen: &Screen,
+    stop: &Stop,
+) -> Result<Meant, CliError> {
+    let who =
+        || Who { user: pool::Setting::of_option("--user", Some(user.clone())), login: login.clone(), ..Who::default() };
+    let given = ChosenPool::without_phone(lab, &args.pool, who(), screen)?;
+    let given = match given {
+        Some(chosen) if lab.is_some() || chosen.settings.registrar.is_some() => {
+            return Ok(Meant::Pool(Box::new(chosen), Vec::new()));
         }
-        (None, None) => Err(CliError::usage(
-            "the registrar is not known",
-            "give it by --registrar sip.contoso.example:5061, or put it into the pool's file as `registrar`",
-        )),
+        given => given,
+    };
+    let began = Instant::now();
+    let found = discovery::for_user(user, &args.pool.at, false, screen, stop).await;
+    let step = |result| {
+        let step = StepReport { step: Step::Discovery, server: None, latency: began.elapsed(), result };
+        show(&step, screen);
+        step
+    };
+    let stopped = |error: &CliError| {
+        let class = match error.exit() {
+            Exit::Refused => ErrorClass::Policy,
+            Exit::Temporary => ErrorClass::Temporary,
+            Exit::NeedsPerson => ErrorClass::NeedsPerson,
+            Exit::Done | Exit::Failed | Exit::Usage | Exit::NotFound | Exit::SomeFailed | Exit::Unknown => {
+                ErrorClass::Failed
+            }
+        };
+        Trouble::of(error, None, error.next_step(), class).result()
+    };
+    match (found, given) {
+        (Ok(Some(found)), given) => {
+            let mut said = Vec::new();
+            if given.is_none() {
+                said.push(format!("Web Services {} ({})", found.certprov_url.value, found.certprov_url.origin));
+            }
+            if let Some(registrar) = &found.registrar {
+                said.push(format!("registrar {} ({})", registrar.value, registrar.origin));
+            }
+            let who = match given {
+                None => found.told(who()),
+                Some(_) => Who { registrar: found.registrar, ..who() },
+            };
+            let chosen = ChosenPool::without_phone(lab, &args.pool, who, screen)?.ok_or_else(no_pool)?;
+            let said = said.join("; ");
+            Ok(Meant::Pool(Box::new(chosen), vec![step(StepResult::Good { said })]))
+        }
+        // Which registrar it is nobody says: an option is missing.
+        (Ok(None), Some(chosen)) => Ok(Meant::Pool(Box::new(chosen), Vec::new())),
+        (Ok(None), None) => Ok(Meant::Nothing(step(stopped(&no_pool())))),
+        (Err(error @ CliError::Job(ProvisionError::Stopped)), _) => Err(error),
+        (Err(error), _) => Ok(Meant::Nothing(step(stopped(&error)))),
     }
 }

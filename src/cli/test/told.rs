@@ -9,7 +9,7 @@ use std::time::Duration;
 use tethercert::credential::{Fingerprint, SipAddress};
 use tethercert::diagnose::{AddressReport, Report, Step, StepReport, StepResult, Tester};
 use tethercert::provision::{NoAnswer, Operator as _};
-use tethercert::registrar::Server;
+use tethercert::registrar::Facts;
 use tethercert::service::SignIn;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -63,8 +63,56 @@ struct OutcomeLine<'a> {
     error: Option<&'a str>,
     diagnosis: Option<&'a str>,
     next_step: Option<&'a str>,
+    /// What the registrar showed last.
+    registrar: Option<RegistrarLine<'a>>,
     addresses: Vec<AddressLine<'a>>,
     remains: Option<RemainsLine>,
+}
+
+/// What a registrar showed of itself.
+#[derive(Serialize)]
+struct RegistrarLine<'a> {
+    server: Option<String>,
+    redirects: Vec<String>,
+    targetname: Option<&'a str>,
+    kind: Option<&'a str>,
+    product: Option<&'static str>,
+    offered: &'a [String],
+    sts_uri: Option<&'a str>,
+    scheme: Option<&'static str>,
+    version: Option<u32>,
+    tls: Option<String>,
+    tls_inside: Option<String>,
+    signatures: Option<&'static str>,
+    expires_seconds: Option<u64>,
+    keep_alive_seconds: Option<u64>,
+    gruu: Option<&'a str>,
+    gruu_fits: Option<bool>,
+    clock_offset_seconds: Option<i64>,
+}
+
+impl<'a> RegistrarLine<'a> {
+    fn of(facts: &'a Facts) -> Self {
+        Self {
+            server: facts.server.as_ref().map(ToString::to_string),
+            redirects: facts.redirects.iter().map(ToString::to_string).collect(),
+            targetname: facts.targetname.as_deref(),
+            kind: facts.kind.as_deref(),
+            product: facts.product(),
+            offered: &facts.offered,
+            sts_uri: facts.sts_uri.as_deref(),
+            scheme: facts.scheme.map(|scheme| scheme.name()),
+            version: facts.version,
+            tls: facts.outer.as_ref().map(ToString::to_string),
+            tls_inside: facts.inner.as_ref().map(ToString::to_string),
+            signatures: facts.method,
+            expires_seconds: facts.expires.map(|time| time.as_secs()),
+            keep_alive_seconds: facts.keep_alive.map(|time| time.as_secs()),
+            gruu: facts.gruu.as_deref(),
+            gruu_fits: facts.gruu_fits,
+            clock_offset_seconds: facts.clock_offset_seconds,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -94,7 +142,8 @@ fn word(result: &StepResult) -> (Tone, &'static str) {
     }
 }
 
-fn show(step: &StepReport, screen: &Screen) {
+/// Shows a step.
+pub(super) fn show(step: &StepReport, screen: &Screen) {
     let (tone, word) = word(&step.result);
     let (text, trouble) = match &step.result {
         StepResult::Good { said } => (said.as_str(), None),
@@ -142,16 +191,17 @@ pub(super) fn outcome(
     report: &Report,
     user: &SipAddress,
     target_uri: &str,
-    registrar: &Server,
+    target_fqdn: &str,
     screen: &Screen,
 ) -> Exit {
     let exit = exit(report);
     let stopped = report.stopped_at();
     let trouble = stopped.and_then(|step| step.result.trouble());
     let result = stopped.map_or((Tone::Good, "Success"), |step| word(&step.result));
-    let error = stopped.zip(trouble).map(|(step, trouble)| {
-        let causes: String = trouble.causes.iter().map(|cause| format!(": {cause}")).collect();
-        format!("{}: {}{causes}", step.step, trouble.error)
+    let error = trouble.map(|trouble| {
+        // The first one is this program's own; those below it are with the step.
+        let cause = trouble.causes.first().map(|cause| format!(": {cause}")).unwrap_or_default();
+        format!("{}{cause}", trouble.error)
     });
     let diagnosis = trouble.and_then(|trouble| trouble.diagnosis.as_deref());
     screen.json(
@@ -163,11 +213,12 @@ pub(super) fn outcome(
             user,
             stopped_at: stopped.map(|step| step.step),
             target_uri,
-            target_fqdn: &registrar.host,
+            target_fqdn,
             latency_ms: report.latency().as_millis(),
-            error: trouble.map(|trouble| trouble.error.as_str()),
+            error: error.as_deref(),
             diagnosis,
             next_step: trouble.map(|trouble| trouble.next_step.as_str()),
+            registrar: report.registrar.as_ref().map(RegistrarLine::of),
             addresses: report.addresses.iter().map(line).collect(),
             remains: report.remains.as_ref().map(|remains| RemainsLine {
                 device: remains.device,
@@ -180,9 +231,10 @@ pub(super) fn outcome(
     screen.blank();
     let row = |tone, name: &str, text: &str| screen.columns(tone, &format!("{name:11}: "), text);
     row(Tone::Plain, "TargetUri", target_uri);
-    row(Tone::Plain, "TargetFqdn", &registrar.host);
+    row(Tone::Plain, "TargetFqdn", target_fqdn);
     row(result.0, "Result", result.1);
     row(Tone::Plain, "Latency", &latency(report.latency()));
+    let error = stopped.zip(error).map(|(step, error)| format!("{}: {error}", step.step));
     row(Tone::Plain, "Error", error.as_deref().unwrap_or_default());
     row(Tone::Plain, "Diagnosis", diagnosis.unwrap_or_default());
     if !report.addresses.is_empty() {

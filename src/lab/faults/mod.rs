@@ -5,6 +5,7 @@
 //! [`super::pki::ServerFaults`], [`super::registrar::Faults`], [`super::phone::Lies`] and the transfers of [`super::usbip::Exporter`].
 
 mod chain;
+mod network;
 mod phone;
 mod registrar;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod value;
 mod web;
 
 use super::Lab;
+use super::network::Network;
 use super::pki::ServerFaults;
 use super::registrar::Registrar;
 use super::web_services::WebServices;
@@ -39,6 +41,8 @@ pub enum Group {
     Chain,
     /// The registrar's answers, clock, rules and copy of the store.
     Registrar,
+    /// What the network tells phones by DHCP, DNS and NTP.
+    Network,
     /// A phone, or its cable: the first where nothing is said.
     Phone,
 }
@@ -56,6 +60,7 @@ enum Does {
     Web(fn(&WebServices, &Value)),
     Chain(fn(&mut ServerFaults)),
     Registrar(fn(&Registrar, &Value)),
+    Network(fn(&Network, &Value)),
     Phone(fn(&mut Lab, &Value)),
 }
 
@@ -135,6 +140,7 @@ impl Fault {
                 lab.registrar().present(&chain)?;
             }
             Does::Registrar(does) => does(lab.registrar(), &self.value),
+            Does::Network(does) => does(lab.network(), &self.value),
             Does::Phone(does) => {
                 let ill = usize::from(self.phone.unwrap_or(1)) - 1;
                 // A phone that is not there cannot be broken.
@@ -156,13 +162,14 @@ impl Entry {
             Does::Web(_) => Group::Web,
             Does::Chain(_) => Group::Chain,
             Does::Registrar(_) => Group::Registrar,
+            Does::Network(_) => Group::Network,
             Does::Phone(_) => Group::Phone,
         }
     }
 }
 
 fn table() -> impl Iterator<Item = &'static Entry> {
-    web::FAULTS.iter().chain(chain::FAULTS).chain(registrar::FAULTS).chain(phone::FAULTS)
+    web::FAULTS.iter().chain(chain::FAULTS).chain(registrar::FAULTS).chain(network::FAULTS).chain(phone::FAULTS)
 }
 
 /// The faults that share a word with what was given.
@@ -225,6 +232,7 @@ impl fmt::Display for Group {
             Self::Web => "web",
             Self::Chain => "chain",
             Self::Registrar => "registrar",
+            Self::Network => "network",
             Self::Phone => "phone",
         })
     }

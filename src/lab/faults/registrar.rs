@@ -114,6 +114,12 @@ pub(super) const FAULTS: &[Entry] = &[
         does: Registrar(|registrar, _| registrar.faults().inner = InnerFault::UnknownRoot),
     },
     Entry {
+        name: "inner-tls-modern",
+        takes: Nothing,
+        says: "inside TLS-DSK there is nothing older than TLS 1.2 with ECDHE and AEAD, as where an administrator wants it so",
+        does: Registrar(|registrar, _| registrar.faults().inner_modern = true),
+    },
+    Entry {
         name: "no-tls-dsk",
         takes: Nothing,
         says: "the registrar does not offer TLS-DSK, as with UseCertificateForClientToProxyAuth off",

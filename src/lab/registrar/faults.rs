@@ -32,6 +32,8 @@ pub struct Faults {
     pub clock_offset: Duration,
     /// What is wrong with the certificate of the tunnelled handshake.
     pub inner: InnerFault,
+    /// Inside TLS-DSK there is nothing older than TLS 1.2 with ECDHE and AEAD, whatever this build has.
+    pub inner_modern: bool,
     /// TLS-DSK is not offered (`UseCertificateForClientToProxyAuth` off).
     pub no_tls_dsk: bool,
     /// NTLM is not offered.

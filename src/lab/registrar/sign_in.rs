@@ -6,7 +6,7 @@ use super::faults::Faults;
 use super::ntlm;
 use super::record::{Proof, Request};
 use super::service::{Conversation, Credentials, Outcome, Service};
-use super::tunnel::{Agreed, Tunnel};
+use super::tunnel::{Agreed, Allowed, Tunnel};
 use crate::credential::Fingerprint;
 use crate::lab::web_services::{FrontEnd, Published, Standing, strikes};
 use crate::registrar::challenge::Scheme;
@@ -37,8 +37,9 @@ impl Service {
             return refused(entry, "the target is another server");
         }
         let Ok(Some(data)) = credentials.given.data() else { return refused(entry, "gssapi-data is not base64") };
+        let allowed = if faults.inner_modern { Allowed::Modern } else { Allowed::All };
         let (stage, answer) = match credentials.scheme {
-            Scheme::TlsDsk if !faults.no_tls_dsk => match Tunnel::open(&self.inner(faults.inner), &data) {
+            Scheme::TlsDsk if !faults.no_tls_dsk => match Tunnel::open(&self.inner(faults.inner), allowed, &data) {
                 Ok((tunnel, answer)) => (Stage::Tunnel(Box::new(tunnel)), answer),
                 Err(closed) => return refused(entry, &closed.to_string()),
             },

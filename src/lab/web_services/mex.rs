@@ -90,8 +90,10 @@ pub(super) fn definitions(service: Described, policies: &str, before: &str, afte
     )
 }
 
-/// `metadata` as a MetadataSection (WS-MetadataExchange 2004/09).
+/// `metadata` as a MetadataSection (WS-MetadataExchange 2004/09), with blanks around its addresses.
 pub(super) fn wrapped(metadata: &str) -> String {
+    let metadata = metadata.replace("<wsa10:Address>", "<wsa10:Address>\n    ");
+    let metadata = metadata.replace("</wsa10:Address>", "\n   </wsa10:Address>");
     format!(
         "<wsx:Metadata xmlns:wsx=\"http://schemas.xmlsoap.org/ws/2004/09/mex\"><wsx:MetadataSection \
          Dialect=\"http://schemas.xmlsoap.org/wsdl/\">{metadata}</wsx:MetadataSection></wsx:Metadata>"
@@ -137,7 +139,7 @@ fn issued_token(origin: &str) -> String {
         "Basic256",
         &format!(
             "<sp:EndorsingSupportingTokens><wsp:Policy><sp:IssuedToken><sp:Issuer>\n\
-             <wsa10:Address>\n    {origin}{STS}\n   </wsa10:Address>\n\
+             <wsa10:Address>{origin}{STS}</wsa10:Address>\n\
              </sp:Issuer></sp:IssuedToken></wsp:Policy></sp:EndorsingSupportingTokens>"
         ),
     )

@@ -12,7 +12,7 @@ mod faults;
 mod front_end;
 mod garbled;
 mod mex;
-pub(in crate::lab) mod ntlm;
+mod ntlm;
 mod proof;
 mod publish;
 mod record;

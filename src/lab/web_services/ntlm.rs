@@ -1,8 +1,9 @@
 //! NTLM at the HTTP level, bare or inside SPNEGO: one state per connection, as IIS keeps it.
 //!
 //! sspi makes the challenge and checks the message integrity code, whose key follows from the password and the server's
-//! challenge. It would let a message *without* that code pass unchecked, so such a message is refused here first; and
-//! it compares a channel binding only where one came, so its absence is seen here.
+//! challenge. It would let a message *without* that code pass unchecked, so that one is judged here by its response, as
+//! Windows does: clients of the era send no code. And it compares a channel binding only where one came, so its absence is
+//! seen here.
 //!
 //! An authenticated connection stays authenticated: a further request without `Authorization` is served as the same
 //! user, and a new handshake on it starts over. That is what IIS does by default, and why a client must never let two
@@ -11,6 +12,7 @@
 use super::faults::{ChannelBinding, Negotiate};
 use super::spnego::{self, State, Token};
 use super::users::User;
+use crate::lab::ntlm::{self, Names};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret;
@@ -28,9 +30,15 @@ pub(super) enum Handshake {
     /// SPNEGO has settled on NTLM, and no NTLM message came yet.
     Settled(Wrapping),
     /// The challenge is out.
-    Challenged(Box<Ntlm>, Option<Wrapping>),
+    Challenged(Box<Challenged>, Option<Wrapping>),
     /// The connection speaks for this user (index in the directory).
     Done(usize),
+}
+
+/// A challenge that is out.
+pub(super) struct Challenged {
+    ntlm: Ntlm,
+    nonce: [u8; 8],
 }
 
 /// What SPNEGO has to remember.
@@ -107,8 +115,8 @@ impl Handshake {
                 *self = Self::Challenged(ntlm, None);
                 Ok((None, Some(answer)))
             }
-            (Some(3), Self::Challenged(mut ntlm, None)) => {
-                let user = authenticate(&mut ntlm, token, rules)?;
+            (Some(3), Self::Challenged(mut challenged, None)) => {
+                let user = authenticate(&mut challenged, token, rules)?;
                 *self = Self::Done(user);
                 Ok((Some(user), None))
             }
@@ -142,13 +150,13 @@ impl Handshake {
                 *self = Self::Challenged(ntlm, Some(wrapping));
                 Ok((None, Some(spnego::answer(State::Incomplete, false, Some(&answer), None))))
             }
-            (Token::Resp { inner: Some(inner), mic }, Self::Challenged(mut ntlm, Some(wrapping))) => {
-                let user = authenticate(&mut ntlm, &inner, rules)?;
+            (Token::Resp { inner: Some(inner), mic }, Self::Challenged(mut challenged, Some(wrapping))) => {
+                let user = authenticate(&mut challenged, &inner, rules)?;
                 let mic = match mic {
                     None if wrapping.second_choice => return Err((Some(user), "no mechListMIC")),
                     None => None,
                     Some(mic) => Some(
-                        exchange_mics(&mut ntlm, &wrapping.mechanisms, mic)
+                        exchange_mics(&mut challenged.ntlm, &wrapping.mechanisms, mic)
                             .ok_or((Some(user), "the mechListMIC is wrong"))?,
                     ),
                 };
@@ -176,29 +184,36 @@ fn message_type(token: &[u8]) -> Option<u32> {
     Some(u32::from_le_bytes(token.get(8..12)?.try_into().ok()?))
 }
 
-fn challenge(token: &[u8]) -> Result<(Box<Ntlm>, Vec<u8>), Failure> {
+fn challenge(token: &[u8]) -> Result<(Box<Challenged>, Vec<u8>), Failure> {
     let malformed = (None, "not an NTLM negotiate message");
     if message_type(token) != Some(1) {
         return Err(malformed);
     }
-    let mut ntlm = Box::new(Ntlm::new());
+    let mut ntlm = Ntlm::new();
     let answer = accept(&mut ntlm, token, None, &[]).map_err(|_| malformed)?;
-    Ok((ntlm, answer))
+    let nonce = ntlm::nonce(&answer).ok_or(malformed)?;
+    Ok((Box::new(Challenged { ntlm, nonce }), answer))
 }
 
-fn authenticate(ntlm: &mut Ntlm, token: &[u8], rules: &Rules<'_>) -> Result<usize, Failure> {
+fn authenticate(challenged: &mut Challenged, token: &[u8], rules: &Rules<'_>) -> Result<usize, Failure> {
+    let Challenged { ntlm, nonce } = challenged;
     let names = Names::read(token).ok_or((None, "the NTLM message is malformed"))?;
     let user = rules.users.iter().position(|user| user.is_account(&names.domain, &names.user));
     let index = user.ok_or((None, "no such user"))?;
-    if !names.protected {
-        return Err((user, "the NTLM message has no integrity code"));
-    }
     let binding = match (rules.channel_binding, names.bound) {
         (ChannelBinding::Required, false) => return Err((user, "no channel binding")),
         (ChannelBinding::Required | ChannelBinding::Checked, true) => rules.binding,
         (ChannelBinding::Checked, false) | (ChannelBinding::Ignored, _) => &[],
     };
     let password = rules.users[index].password.expose_secret();
+    if !names.protected {
+        // What binds it to a channel is not read here.
+        return match ntlm::proven(token, nonce, &names, password) {
+            _ if names.bound => Err((user, "a channel binding without an integrity code")),
+            Some(_) => Ok(index),
+            None => Err((user, "wrong password")),
+        };
+    }
     let identity = AuthIdentityBuffers::from_utf8(&names.user, &names.domain, password);
     accept(ntlm, token, Some(identity), binding).map_err(|error| match error.error_type {
         ErrorKind::BadBindings => (user, "the channel binding is another connection's"),
@@ -242,45 +257,6 @@ pub(super) fn end_point(certificate: &[u8]) -> Vec<u8> {
     out.extend(32u32.to_le_bytes());
     out.extend(data);
     out
-}
-
-/// What an AUTHENTICATE message says about itself ([MS-NLMP] 2.2.1.3).
-pub(in crate::lab) struct Names {
-    pub(in crate::lab) domain: String,
-    pub(in crate::lab) user: String,
-    /// Whether the NTLMv2 response announces a message integrity code.
-    pub(in crate::lab) protected: bool,
-    /// Whether the NTLMv2 response names a channel (MsvAvChannelBindings; all zeros name none).
-    bound: bool,
-}
-
-impl Names {
-    pub(in crate::lab) fn read(token: &[u8]) -> Option<Self> {
-        let number = |at: usize| Some(u16::from_le_bytes(token.get(at..at.checked_add(2)?)?.try_into().ok()?));
-        let field = |at: usize| {
-            let start = usize::try_from(u32::from_le_bytes(token.get(at + 4..at + 8)?.try_into().ok()?)).ok()?;
-            token.get(start..start.checked_add(usize::from(number(at)?))?)
-        };
-        let text = |bytes: &[u8]| {
-            let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
-            String::from_utf16(&units).ok()
-        };
-        // The NTLMv2 response: a proof of 16 bytes, 28 bytes of header, then attributes.
-        let mut attributes = field(20)?.get(44..)?;
-        let (mut protected, mut bound) = (false, false);
-        while let [id0, id1, len0, len1, rest @ ..] = attributes {
-            let length = usize::from(u16::from_le_bytes([*len0, *len1]));
-            let value = rest.get(..length)?;
-            match u16::from_le_bytes([*id0, *id1]) {
-                0 => break,
-                6 => protected = value.first().is_some_and(|flags| flags & 2 != 0),
-                10 => bound = value.iter().any(|byte| *byte != 0),
-                _ => {}
-            }
-            attributes = rest.get(length..)?;
-        }
-        Some(Self { domain: text(field(28)?)?, user: text(field(36)?)?, protected, bound })
-    }
 }
 
 #[cfg(test)]

@@ -236,15 +236,24 @@ impl Service {
         answer
     }
 
-    /// `https://` and the host the client called, if that is one of the lab's names.
+    /// `https://`, the host the client called, if that is one of the lab's names, and always a port: clients of the era
+    /// leave it out of their Host, and do not guess it in an address.
     pub(super) fn origin(&self, call: &Call) -> String {
-        let name = call.host.rsplit_once(':').map_or(call.host.as_str(), |(name, _)| name);
+        let (name, port) = match call.host.rsplit_once(':') {
+            Some((name, port)) if !port.contains(']') => (name, port.parse().ok()),
+            _ => (call.host.as_str(), None),
+        };
         let own = [WEB_HOST, "localhost", "127.0.0.1", "[::1]"].into_iter().chain(self.server_name.as_deref());
         let own = own.into_iter().any(|own| own.eq_ignore_ascii_case(name));
-        match (own, call.scheme) {
-            (true, Scheme::Https) => format!("https://{}", call.host),
-            (true, Scheme::Http) => format!("https://{name}:{}", self.port),
-            (false, _) => format!("https://localhost:{}", self.port),
+        let port = match (call.scheme, port) {
+            (Scheme::Https, Some(port)) => port,
+            // It leads nowhere, so whoever asks for it has another way here, and from the port of https.
+            (Scheme::Https, None) if name.eq_ignore_ascii_case(WEB_HOST) => 443,
+            (Scheme::Https, None) | (Scheme::Http, _) => self.port,
+        };
+        match own {
+            true => format!("https://{name}:{port}"),
+            false => format!("https://localhost:{}", self.port),
         }
     }
 

@@ -39,7 +39,7 @@ pub enum TunnelError {
         /// Why, for a person.
         reason: Distrust,
         /// The chain exactly as sent, own certificate first, DER.
-        presented: Vec<Vec<u8>>,
+        presented: Box<[Vec<u8>]>,
         /// webpki's exact verdict.
         #[source]
         verdict: Box<rustls::Error>,

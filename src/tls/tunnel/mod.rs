@@ -124,7 +124,7 @@ struct Tunnel<E> {
 enum State {
     New,
     Going,
-    Finished(Agreed),
+    Finished(Box<Agreed>),
     Failed,
 }
 
@@ -150,13 +150,13 @@ impl<E: Turn> Handshake for Tunnel<E> {
             return Err(TunnelError::TooLong { target, limit: MAX_RECORDS });
         }
         let (answer, agreed) = self.engine.turn(records, &target)?;
-        self.state = agreed.map_or(State::Going, State::Finished);
+        self.state = agreed.map_or(State::Going, |agreed| State::Finished(Box::new(agreed)));
         Ok(answer)
     }
 
     fn finished(&self) -> Option<Agreed> {
         match &self.state {
-            State::Finished(agreed) => Some(agreed.clone()),
+            State::Finished(agreed) => Some(agreed.as_ref().clone()),
             State::New | State::Going | State::Failed => None,
         }
     }

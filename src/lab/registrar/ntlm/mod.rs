@@ -4,18 +4,18 @@
 //! RC4 state is made anew for each message ([MS-SIP] section 3.1; [MS-NLMP] sections 3.2.5.2 and 3.4). Only NTLMv2 is
 //! taken. What is in a type 3 message is read by the code that reads it for the Web Services.
 
-mod keys;
+mod signer;
 #[cfg(test)]
 pub(super) mod tests;
 
 use crate::lab::keys::random;
-use crate::lab::web_services::{User, ntlm::Names};
-use keys::{Rc4, hmac_md5, md5};
+use crate::lab::ntlm::{Names, Rc4, field, hmac_md5, number, proven, utf16};
+use crate::lab::web_services::User;
 use secrecy::ExposeSecret;
 use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
-pub(super) use keys::Signer;
+pub(super) use signer::Signer;
 
 /// How far a client's clock may be off ([MS-SIP] section 3.1.5.1).
 const MOST_SKEW: Duration = Duration::minutes(15);
@@ -135,19 +135,13 @@ impl Challenge {
             return Err(refused("the client does not agree to what connection-less NTLM needs"));
         }
         let password = users[index].password.expose_secret();
-        let key = owner_key(&names.user, &names.domain, password);
-        let response = field(20)?;
-        let (proof, rest) = response.split_at_checked(16).ok_or(refused("the NTLM response is too short"))?;
-        let expected = hmac_md5(&*key, &[&self.nonce, rest]);
-        if aws_lc_rs::constant_time::verify_slices_are_equal(proof, &*expected).is_err() {
-            return Err(refused("wrong password"));
-        }
+        let base = proven(token, &self.nonce, &names, password).ok_or(refused("wrong password"))?;
+        let rest = field(20)?.get(16..).unwrap_or_default();
         let time = rest.get(8..16).and_then(|time| Some(u64::from_le_bytes(time.try_into().ok()?)));
         let skew = time.map(|time| file_time(now).abs_diff(time)).unwrap_or(u64::MAX);
         if skew > MOST_SKEW.whole_seconds().unsigned_abs() * 10_000_000 {
             return Err(refused("the clocks are too far apart"));
         }
-        let base = hmac_md5(&*key, &[proof]);
         let mut session = Zeroizing::new([0; 16]);
         let sealed: [u8; 16] = field(52)?.try_into().map_err(|_| refused("there is no session key"))?;
         session.copy_from_slice(&sealed);
@@ -167,34 +161,8 @@ impl Challenge {
     }
 }
 
-/// NTOWFv2 ([MS-NLMP] section 3.3.2).
-fn owner_key(user: &str, domain: &str, password: &str) -> Zeroizing<[u8; 16]> {
-    let hash = keys::md4(&Zeroizing::new(utf16(password)));
-    hmac_md5(&*hash, &[&utf16(&user.to_uppercase()), &utf16(domain)])
-}
-
-fn utf16(text: &str) -> Vec<u8> {
-    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
-}
-
 /// 100 ns since 1601.
 fn file_time(time: OffsetDateTime) -> u64 {
     const UNIX_EPOCH: i128 = 116_444_736_000_000_000;
     u64::try_from(time.unix_timestamp_nanos() / 100 + UNIX_EPOCH).unwrap_or(0)
-}
-
-fn number(token: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(token.get(at..at + 4)?.try_into().ok()?))
-}
-
-/// What a field of a message points to: length, space, offset.
-fn field(token: &[u8], at: usize) -> Option<&[u8]> {
-    let length = usize::from(u16::from_le_bytes(token.get(at..at + 2)?.try_into().ok()?));
-    let start = usize::try_from(number(token, at + 4)?).ok()?;
-    token.get(start..start.checked_add(length)?)
-}
-
-/// As MD5 of two parts.
-fn md5_of(parts: &[&[u8]]) -> Zeroizing<[u8; 16]> {
-    md5(&Zeroizing::new(parts.concat()))
 }

@@ -81,42 +81,6 @@ pub(in crate::lab::registrar) fn answered(
     user: &str,
     password: &str,
 ) -> (Vec<u8>, Signer) {
-    let (nonce, info) = (&challenge[24..32], field(challenge, 40).unwrap());
-    let key = owner_key(user, domain, password);
-    let blob = [
-        &[1, 1, 0, 0, 0, 0, 0, 0][..],
-        &file_time(OffsetDateTime::now_utc()).to_le_bytes(),
-        &random::<8>(),
-        &[0; 4],
-        info,
-        &[0; 4],
-    ];
-    let blob = blob.concat();
-    let proof = hmac_md5(&*key, &[nonce, &blob]);
-    let session: [u8; 16] = random();
-    let mut sealed = session;
-    Rc4::new(&*hmac_md5(&*key, &[&*proof])).apply(&mut sealed);
-    let response = [&*proof, &blob[..]].concat();
-    let payload = [utf16(domain), utf16(user), utf16("DESK"), response, sealed.to_vec()];
-    let mut at = 72;
-    let pointers = payload.each_ref().map(|part| {
-        let length = (part.len() as u16).to_le_bytes();
-        let pointer = [&length[..], &length, &(at as u32).to_le_bytes()].concat();
-        at += part.len();
-        pointer
-    });
-    let [domain, user, host, response, sealed] = pointers;
-    let none = [&[0; 4][..], &72u32.to_le_bytes()].concat();
-    let header = [
-        b"NTLMSSP\0\x03\0\0\0".to_vec(),
-        none,
-        response,
-        domain,
-        user,
-        host,
-        sealed,
-        (NEEDED | flag::TARGET_INFO).to_le_bytes().to_vec(),
-        vec![6, 1, 0, 0, 0, 0, 0, 15],
-    ];
-    ([header.concat(), payload.concat()].concat(), Signer::new(&session))
+    let (token, session) = crate::lab::ntlm::tests::answered(challenge, (domain, user, password), NEEDED);
+    (token, Signer::new(&session))
 }

@@ -101,6 +101,12 @@ async fn shows(written: &str, lab: &Lab) -> bool {
             let said = panic.downcast_ref::<String>().unwrap();
             said.contains(if written == "inner-wrong-name" { "NotValidForName" } else { "UnknownIssuer" })
         }
+        "inner-tls-modern" => {
+            let hello = crate::lab::registrar::tunnel::tests::plain_hello(0x0301, &[0x002f]);
+            let answer = client.leg(Scheme::TlsDsk, "fe02.contoso.example", None, &hello).await;
+            let refused = answer.header("WWW-Authenticate").is_some_and(|line| !line.contains("opaque"));
+            refused && client.sign_in(&certificate, &key).await.status() == Some(200)
+        }
         "no-tls-dsk" => client.offer().await.1.names() == "NTLM",
         "no-ntlm" => client.offer().await.1.names() == "TLS-DSK",
         "kerberos-offered" => client.offer().await.1.names() == "NTLM, Kerberos, TLS-DSK",

@@ -1,6 +1,7 @@
 //! The registrar over its real wire.
 
 mod client;
+mod era;
 mod faults;
 mod ntlm;
 mod refusals;

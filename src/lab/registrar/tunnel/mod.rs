@@ -12,16 +12,13 @@ mod old;
 #[cfg(feature = "legacy-tls")]
 mod records;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use super::signature::Hash;
 use crate::lab::pki::ServerIdentity;
 use crate::lab::web_services::LabTls;
 use std::io;
 use zeroize::{Zeroize, Zeroizing};
-
-#[cfg(test)]
-pub(super) use hello::tests::plain as plain_hello;
 
 /// What the key material is drawn by.
 const LABEL: &str = "client EAP encryption";
@@ -41,14 +38,19 @@ pub(super) enum Tunnel {
     Old(old::Server),
 }
 
+/// Which TLS the administrator allows inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Allowed {
+    /// Whatever this build has.
+    All,
+    /// TLS 1.2 with ECDHE and AEAD.
+    Modern,
+}
+
 /// Why a handshake does not go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Closed {
     /// There is no engine for what the client offers.
-    #[cfg_attr(
-        feature = "legacy-tls",
-        expect(dead_code, reason = "the second engine takes whatever the first does not")
-    )]
     #[error("the ClientHello offers nothing that this registrar speaks inside TLS-DSK")]
     NoEngine,
     /// What came is no ClientHello.
@@ -89,14 +91,17 @@ impl Kit {
 
 impl Tunnel {
     /// Begins with the client's first records, and says what to answer.
-    pub(super) fn open(kit: &Kit, records: &[u8]) -> Result<(Self, Vec<u8>), Closed> {
+    pub(super) fn open(kit: &Kit, allowed: Allowed, records: &[u8]) -> Result<(Self, Vec<u8>), Closed> {
         let hello = hello::read(records).ok_or(Closed::NoHello)?;
         let mut tunnel = match &kit.modern {
             Some(modern) if modern.speaks_with(&hello) => Self::Modern(Box::new(modern.server()?)),
-            #[cfg(feature = "legacy-tls")]
-            _ => Self::Old(kit.old.server()?),
-            #[cfg(not(feature = "legacy-tls"))]
-            _ => return Err(Closed::NoEngine),
+            _ => match allowed {
+                #[cfg(feature = "legacy-tls")]
+                Allowed::All => Self::Old(kit.old.server()?),
+                #[cfg(not(feature = "legacy-tls"))]
+                Allowed::All => return Err(Closed::NoEngine),
+                Allowed::Modern => return Err(Closed::NoEngine),
+            },
         };
         let answer = tunnel.step(records)?;
         Ok((tunnel, answer))

@@ -1,6 +1,6 @@
 //! Windows sign-in beyond plain NTLM: SPNEGO, the binding to the TLS connection, Basic, and a pool that loses the handshake.
 
-use super::client::{Client, NegotiateClient, NtlmClient, Reply, Ticket, binding, lab, lab_with};
+use super::client::{Client, Messages, NegotiateClient, NtlmClient, Reply, Ticket, binding, lab, lab_with};
 use crate::lab::pki::ServerFaults;
 use crate::lab::web_services::{ChannelBinding, Credential, Negotiate, Settings, User, WebServices, WindowsAuth};
 use base64::Engine as _;
@@ -151,4 +151,25 @@ async fn a_right_password_can_be_refused_on_purpose() {
     let body = client.rst_body(None);
     assert_eq!(client.ntlm("NTLM", &alice.login, &password, body.clone()).await.status, 401);
     assert_eq!(client.ntlm("NTLM", &alice.login, &password, body).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_of_the_era_without_an_integrity_code_is_judged_by_its_response() {
+    let lab = lab().await;
+    let (alice, right) = alice(&lab);
+    let (domain, name) = alice.login.split_once('\\').unwrap();
+    for (password, status) in [(right.as_str(), 200), ("wrong", 401)] {
+        let mut client = Client::connect(&lab).await;
+        let body = client.rst_body(None);
+        let hello = NtlmClient::new(&alice.login, password, None).step(None);
+        let hello = format!("NTLM {}", STANDARD.encode(hello));
+        let challenged = client.rst(STS, Some(&hello), body.clone()).await;
+        let challenge = challenged.header("www-authenticate").strip_prefix("NTLM ").unwrap_or_default();
+        let challenge = STANDARD.decode(challenge).unwrap();
+        assert!(!challenge.is_empty(), "{password} {:?} {:?}", challenged.headers, lab.requests());
+        let (token, _) = crate::lab::ntlm::tests::answered(&challenge, (domain, name, password), 0x6208_8201);
+        let token = format!("NTLM {}", STANDARD.encode(token));
+        assert_eq!(client.rst(STS, Some(&token), body).await.status, status);
+    }
+    assert_eq!(why(&lab), "wrong password");
 }

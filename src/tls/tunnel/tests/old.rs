@@ -6,6 +6,8 @@ use super::*;
 use aws_lc_rs::hmac;
 use openssl::ssl::{SslVerifyMode, SslVersion};
 
+type Prf = fn(&[u8], &[u8], &[u8]) -> Vec<u8>;
+
 const ASKS: SslVerifyMode = SslVerifyMode::PEER.union(SslVerifyMode::FAIL_IF_NO_PEER_CERT);
 
 fn old_tunnel(trust: Trust, identity: &ClientIdentity) -> Box<dyn Handshake> {
@@ -68,16 +70,16 @@ fn each_engine_reaches_the_other_ones_server() {
 
 #[test]
 fn the_exporter_of_an_old_handshake_is_the_formula() {
-    let of = |version, ciphers: &str, prf: &dyn Fn(&[u8], &[u8], &[u8]) -> Vec<u8>| {
+    let of = |version, ciphers: &str, prf: Prf| {
         let (identity, trust) = registrar();
         let (mut server, mut client) = (asking(&identity, version, ciphers), old_tunnel(trust, &user()));
         let by_formula = by_formula(client.as_mut(), &mut server, prf);
         assert_eq!(client.finished().unwrap().key_material.as_slice(), by_formula);
     };
-    of(SslVersion::TLS1, "AES128-SHA", &prf10);
-    of(SslVersion::TLS1_1, "AES256-SHA", &prf10);
-    of(SslVersion::TLS1_2, "AES256-SHA", &|m, c, s| prf12(hmac::HMAC_SHA256, m, c, s));
-    of(SslVersion::TLS1_2, "ECDHE-RSA-AES256-SHA384", &|m, c, s| prf12(hmac::HMAC_SHA384, m, c, s));
+    of(SslVersion::TLS1, "AES128-SHA", prf10);
+    of(SslVersion::TLS1_1, "AES256-SHA", prf10);
+    of(SslVersion::TLS1_2, "AES256-SHA", |m, c, s| prf12(hmac::HMAC_SHA256, m, c, s));
+    of(SslVersion::TLS1_2, "ECDHE-RSA-AES256-SHA384", |m, c, s| prf12(hmac::HMAC_SHA384, m, c, s));
 }
 
 #[test]
