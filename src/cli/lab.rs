@@ -40,7 +40,7 @@ pub(crate) struct Args {
     /// SIP address of the first user, whose password is new where no file has one
     #[arg(long, help_heading = "For other clients", value_name = "ADDRESS", default_value = "alice@contoso.example")]
     user: SipAddress,
-    /// Name that this user signs in with [default: CONTOSO\\ and the name before the @]
+    /// Name that this user signs in with [default: CONTOSO\ and the name before the @]
     #[arg(long, help_heading = "For other clients", value_name = "DOMAIN\\NAME")]
     login: Option<String>,
     /// File whose first line is this user's password; /dev/fd/N too
@@ -58,41 +58,17 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "For other clients", value_name = "ENGINE", default_value = "modern")]
     tls: Engine,
     /// Port of the Web Services [default: any]
-    #[arg(
-        long,
-        help_heading = "For other clients",
-        value_name = "PORT",
-        default_value_t = 0,
-        hide_default_value = true
-    )]
-    https_port: u16,
+    #[arg(long, help_heading = "For other clients", value_name = "PORT")]
+    https_port: Option<u16>,
     /// Port of what the Web Services have over plain http [default: any]
-    #[arg(
-        long,
-        help_heading = "For other clients",
-        value_name = "PORT",
-        default_value_t = 0,
-        hide_default_value = true
-    )]
-    http_port: u16,
+    #[arg(long, help_heading = "For other clients", value_name = "PORT")]
+    http_port: Option<u16>,
     /// Port of the registrar [default: any]
-    #[arg(
-        long,
-        help_heading = "For other clients",
-        value_name = "PORT",
-        default_value_t = 0,
-        hide_default_value = true
-    )]
-    registrar_port: u16,
+    #[arg(long, help_heading = "For other clients", value_name = "PORT")]
+    registrar_port: Option<u16>,
     /// Port of the USB/IP server [default: any]
-    #[arg(
-        long,
-        help_heading = "For other clients",
-        value_name = "PORT",
-        default_value_t = 0,
-        hide_default_value = true
-    )]
-    usbip_port: u16,
+    #[arg(long, help_heading = "For other clients", value_name = "PORT")]
+    usbip_port: Option<u16>,
     /// Fault to switch on; may be repeated; `help` lists them
     ///
     /// Faults of a phone are the first phone's; with @N behind them the N-th's.
@@ -141,10 +117,10 @@ pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
             Engine::Legacy => LabTls::OnlyTls10,
         },
         ports: Ports {
-            https: args.https_port,
-            http: args.http_port,
-            registrar: args.registrar_port,
-            usbip: args.usbip_port,
+            https: args.https_port.unwrap_or(0),
+            http: args.http_port.unwrap_or(0),
+            registrar: args.registrar_port.unwrap_or(0),
+            usbip: args.usbip_port.unwrap_or(0),
         },
         server_name: args.server_name.clone(),
         first_user: Some(first_user(&args).await?),

@@ -137,3 +137,48 @@ fn a_way_to_the_usb_that_is_not_there_is_refused_by_its_name() {
         assert!(ran.last()["next_step"].as_str().unwrap().contains("--features libusb"), "{}", ran.whole());
     }
 }
+
+/// The first line of a lab that was started so, before it is ended.
+fn ready(tool: &Tool, arguments: &[&str]) -> Value {
+    let command = [&["lab", "--json", "--phones", "0"], arguments].concat();
+    let mut lab = tool.command(&command).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(lab.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    signal(&lab, "TERM");
+    lab.wait().unwrap();
+    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+#[test]
+fn a_lab_for_other_clients_has_the_user_and_the_name_that_it_is_given() {
+    let tool = Tool::new();
+    let secret = tool.home.path().join("secret");
+    std::fs::write(&secret, "s3cret-Word\n").unwrap();
+    let user = ["--user", "carol@fabrikam.example", "--login", "FABRIKAM\\caz", "--password-file", path(&secret)];
+    let ready = ready(&tool, &[&user[..], &["--server-name", "Sip.Fabrikam.Example"]].concat());
+    let carol = &ready["users"][0];
+    assert_eq!((&carol["user"], &carol["login"]), (&"carol@fabrikam.example".into(), &"FABRIKAM\\caz".into()));
+    assert!(!ready.to_string().contains("s3cret-Word"));
+    let text = |key: &str| ready[key].as_str().unwrap().to_owned();
+    assert!(text("certprov_url").starts_with("https://sip.fabrikam.example:"), "{ready}");
+    assert!(text("registrar").starts_with("sip.fabrikam.example:"), "{ready}");
+    assert_eq!(text("registrar_name"), "sip.fabrikam.example");
+    for wrong in
+        [&["--server-name", "a b"][..], &["--user", "carol"], &["--password-file", "/nowhere"], &["--tls", "3"]]
+    {
+        let ran = tool.run(&[&["lab", "--json"], wrong].concat());
+        assert_eq!(ran.code, 2, "{wrong:?} {}", ran.whole());
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let tool = Tool::new();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    for option in ["--https-port", "--http-port", "--registrar-port", "--usbip-port"] {
+        let ran = tool.run(&["lab", "--json", "--phones", "0", option, &port]);
+        assert_ne!(ran.code, 0);
+        assert!(ran.whole().contains(&format!("port {port} of 127.0.0.1")), "{option}: {}", ran.whole());
+    }
+}

@@ -63,10 +63,9 @@ async fn converse(service: Arc<Service>, stream: TcpStream, mut conversation: Co
                 Err(_) => return,
                 Ok(None) => break,
                 Ok(Some(message)) => {
-                    if let Some(answer) = service.answer(&mut conversation, &message) {
-                        if stream.write_all(&answer.to_bytes()).await.is_err() || stream.flush().await.is_err() {
-                            return;
-                        }
+                    let Some(answer) = service.answer(&mut conversation, &message) else { continue };
+                    if stream.write_all(&answer.to_bytes()).await.is_err() || stream.flush().await.is_err() {
+                        return;
                     }
                 }
             }

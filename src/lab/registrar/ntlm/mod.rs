@@ -145,7 +145,7 @@ impl Challenge {
         let mut session = Zeroizing::new([0; 16]);
         let sealed: [u8; 16] = field(52)?.try_into().map_err(|_| refused("there is no session key"))?;
         session.copy_from_slice(&sealed);
-        Rc4::new(&*base).apply(&mut *session);
+        Rc4::new(&base).apply(&mut *session);
         if names.protected && !self.is_whole(token, &session) {
             return Err(refused("the integrity code is wrong"));
         }

@@ -42,7 +42,7 @@ impl Signer {
 fn signature((signing, sealing): &(Key, Key), text: &str) -> [u8; 16] {
     let code = hmac_md5(&**signing, &[&SEQUENCE, text.as_bytes()]);
     let mut check: [u8; 8] = std::array::from_fn(|at| code[at]);
-    Rc4::new(&*md5(&[&**sealing, &SEQUENCE])).apply(&mut check);
+    Rc4::new(&md5(&[&**sealing, &SEQUENCE])).apply(&mut check);
     let mut out = [0; 16];
     out[..4].copy_from_slice(&1u32.to_le_bytes());
     out[4..12].copy_from_slice(&check);
