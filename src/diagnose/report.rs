@@ -217,9 +217,9 @@ impl Report {
         self.steps.iter().find(|step| step.result.trouble().is_some())
     }
 
-    /// How long it took, without the time that a person took.
+    /// How long it took, without the time that a person took, and without staying.
     pub fn latency(&self) -> Duration {
-        self.steps.iter().map(|step| step.latency).sum()
+        self.steps.iter().filter(|step| step.step != Step::Stay).map(|step| step.latency).sum()
     }
 }
 

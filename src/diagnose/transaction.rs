@@ -3,7 +3,7 @@
 use super::report::{AddressReport, Remains, Report, Step, StepReport, StepResult, Trouble};
 use super::test_device::{TestDevice, TestDeviceError};
 use crate::credential::{Certificate, SigningRequest, SipAddress, UserView, judge_user_certificate};
-use crate::provision::NoAnswer;
+use crate::provision::{NoAnswer, Stop};
 use crate::registrar::{Client, Credential, Facts, Failure, Passed, RegistrarError, Rules, Server, Stage};
 use crate::service::ocauth::commands;
 use crate::service::{Enrolment, ErrorClass, Publication, ServiceError, SignIn, SignInWay};
@@ -40,6 +40,8 @@ pub struct AtRegistrar {
     pub each_address: bool,
     /// How long the user stays registered.
     pub stay: Duration,
+    /// Ends that before its time.
+    pub stop: Stop,
     /// The limits.
     pub rules: Rules,
 }
@@ -254,7 +256,7 @@ impl<T: Tester> Transaction<'_, T> {
         server: &Server,
         facts: &mut Option<Facts>,
     ) -> Result<(), Step> {
-        let stay = self.registrar.stay;
+        let (stay, stop) = (self.registrar.stay, self.registrar.stop.clone());
         let (steps, tester) = (&mut self.steps, &mut *self.tester);
         let mut watch = |passed: &Passed| {
             let step = StepReport {
@@ -270,9 +272,12 @@ impl<T: Tester> Transaction<'_, T> {
             let mut registration = client.register(server, &mut watch).await?;
             if !stay.is_zero() {
                 let began = Instant::now();
-                registration.stay(stay, &mut watch).await?;
+                tokio::select! {
+                    stayed = registration.stay(stay, &mut watch) => stayed?,
+                    () = stop.asked() => {}
+                }
                 let server = registration.facts().server.clone().unwrap_or_else(|| server.clone());
-                let said = format!("was registered for {} s", stay.as_secs());
+                let said = format!("was registered for {} s", began.elapsed().as_secs());
                 watch(&Passed { stage: Stage::Stay, server, took: began.elapsed(), said });
             }
             Ok::<_, Box<Failure>>(registration.sign_off(&mut watch).await?.facts)

@@ -230,7 +230,7 @@ fn a_test_that_is_told_nothing_finds_the_pool_as_a_phone_would() {
     let refused = stranger.tool().run(&words);
     let last = refused.last();
     assert_eq!((refused.code, &last["stopped_at"]), (6, &Value::from("discovery")), "{}", refused.whole());
-    assert!(lab.web().requests().len() > 0 && last["remains"].is_null());
+    assert!(last["remains"].is_null());
 }
 
 #[test]

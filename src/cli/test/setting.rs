@@ -28,13 +28,16 @@ use tethercert::registrar::Rules;
 use tethercert::service::ErrorClass;
 use tethercert::world::World;
 
+/// How long signing off may take after a stop.
+const SIGN_OFF: Duration = Duration::from_secs(10);
+
 /// What both tests take.
 #[derive(ClapArgs, Debug)]
 pub(super) struct TestArgs {
     /// Register at every address of the registrar's name, one after the other
     #[arg(long, help_heading = "Registrar")]
     pub(super) each_address: bool,
-    /// Seconds to stay registered before signing off; renewed in time
+    /// Seconds to stay registered before signing off, renewed in time; Ctrl-C signs off sooner
     #[arg(long, help_heading = "Registrar", value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=86400))]
     pub(super) stay: u64,
     /// Seconds that an answer of the registrar may take
@@ -119,7 +122,7 @@ impl Setting {
             ..Rules::default()
         };
         let stay = Duration::from_secs(args.stay);
-        let registrar = AtRegistrar { server, each_address: args.each_address, stay, rules };
+        let registrar = AtRegistrar { server, each_address: args.each_address, stay, stop: stop.clone(), rules };
         let folder = match &lab {
             Some(_) => Some(TempDir::new().map_err(CliError::Lab)?),
             None => None,
@@ -161,9 +164,14 @@ impl Setting {
             world: World::system(),
             steps: steps.clone(),
         };
+        let mut running = std::pin::pin!(transaction.run(Some(&mut service), &connector));
         let report = tokio::select! {
-            report = transaction.run(Some(&mut service), &connector) => report,
-            () = stop.asked() => return Err(ProvisionError::Stopped.into()),
+            report = &mut running => report,
+            () = stop.asked() => {
+                // Who stays registered is signed off first.
+                let grace = if registrar.stay.is_zero() { Duration::ZERO } else { SIGN_OFF };
+                tokio::time::timeout(grace, running).await.map_err(|_| ProvisionError::Stopped)?
+            }
         };
         Ok(outcome(name, &report, user, &chosen.url, &registrar.server.host, screen))
     }
