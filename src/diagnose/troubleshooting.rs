@@ -50,3 +50,17 @@ fn each_trouble_of_discovery_has_its_section() {
         assert!(headings().any(|heading| heading == trouble.text()), "{:?} is no heading", trouble.text());
     }
 }
+
+#[test]
+fn each_error_of_the_registrar_has_its_section() {
+    let values = regex::Regex::new(r"\{[^{}]*\}").unwrap();
+    let error = regex::Regex::new(r#"#\[error\("((?:[^"\\]|\\.)*)""#).unwrap();
+    for code in [include_str!("../registrar/error.rs"), include_str!("../tls/tunnel/error.rs")] {
+        let mut texts =
+            error.captures_iter(code).map(|found| values.replace_all(&found[1], "…").into_owned()).peekable();
+        assert!(texts.peek().is_some());
+        for text in texts {
+            assert!(headings().any(|heading| heading == text), "{text:?} is no heading");
+        }
+    }
+}
