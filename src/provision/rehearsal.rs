@@ -106,7 +106,7 @@ pub struct Rehearsed {
 /// A step at the registrar that went well.
 #[derive(Debug, Clone, Serialize)]
 pub struct RegistrarStep {
-    /// `connect`, `ask`, `handshake`, `register`, `sign-off`.
+    /// `connect`, `challenge`, `handshake`, `register`, `sign-off`.
     pub step: &'static str,
     /// At which server.
     pub server: String,

@@ -72,7 +72,7 @@ async fn a_phone_that_was_just_provisioned_signs_its_user_in_and_off_again_and_i
     ];
     assert_eq!(rehearsed.said, said);
     let steps: Vec<&str> = rehearsed.steps.iter().map(|step| step.step).collect();
-    assert_eq!(steps, ["connect", "ask", "handshake", "register", "sign-off"]);
+    assert_eq!(steps, ["connect", "challenge", "handshake", "register", "sign-off"]);
     assert_eq!(receipt.traffic.exchanges, 8, "one more than without");
 
     let registered = news.try_recv().unwrap();
@@ -124,7 +124,7 @@ async fn whatever_the_registrar_does_the_job_is_done_and_the_finding_says_what_i
         (|b| b.lab.registrar().faults().signature = SignatureFault::Missing, Grade::Bad, "sign", 1),
         (|b| b.lab.registrar().faults().inner = InnerFault::WrongName, Grade::Bad, "other.contoso.example", 0),
         (|b| b.lab.registrar().faults().no_tls_dsk = true, Grade::Bad, "offer", 0),
-        (|b| b.lab.registrar().faults().not_replicated = u32::MAX, Grade::Bad, "does not", 1),
+        (|b| b.lab.registrar().faults().not_replicated = u32::MAX, Grade::Bad, "401", 1),
         (|b| b.lab.registrar().faults().no_expires = true, Grade::Bad, "Expires", 1),
     ];
     for (cause, grade, word, signatures) in faults {
