@@ -53,6 +53,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("bootstrap", "asks-as-proxy", ""),
     ("bootstrap", "version-3", ""),
     ("bootstrap", "registrar-clock=86400", ""),
+    ("client-auth", "inner-tls-modern", ""),
     ("client-auth", "inner-wrong-name", "handshake"),
     ("client-auth", "inner-unknown-root", "handshake"),
     ("client-auth", "inner-tls-modern", ""),

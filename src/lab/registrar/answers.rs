@@ -198,20 +198,17 @@ impl Service {
         let asked = frame.request.header("Expires").or(of_contact).and_then(|asked| asked.trim().parse::<u32>().ok());
         let answer = frame.answer(200, "OK");
         let mut registrations = locked(&self.registrations);
-        registrations
-            .retain(|own| (&own.user, own.epid.as_str()) != (&user, epid) || asked == Some(0) && contact == "*");
-        let expires = match (asked, faults.expires) {
-            (Some(0), _) => 0,
-            (_, Some(granted)) => granted,
-            (Some(asked), None) => asked.clamp(LEAST_EXPIRES, MOST_EXPIRES),
-            (None, None) => DEFAULT_EXPIRES,
-        };
-        if expires == 0 && asked == Some(0) {
-            if contact == "*" {
-                registrations.retain(|own| own.user != user);
-            }
+        let ends = asked == Some(0);
+        let all = ends && contact == "*";
+        registrations.retain(|own| own.user != user || !all && own.epid != epid);
+        if ends {
             return answer.with("Expires", "0");
         }
+        let expires = match (faults.expires, asked) {
+            (Some(granted), _) => granted,
+            (None, Some(asked)) => asked.clamp(LEAST_EXPIRES, MOST_EXPIRES),
+            (None, None) => DEFAULT_EXPIRES,
+        };
         let instance = instance(contact);
         let gruu = instance.map(|instance| gruu(&user.uri(), instance));
         let registration = Registration {
