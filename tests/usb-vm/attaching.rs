@@ -33,7 +33,7 @@ fn a_lab_of_another_terminal_has_its_phone_on_the_bus_until_it_ends() {
 fn phones_of_a_lab_are_where_it_says_and_are_found_without_an_option() {
     guest::here();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let options = LabOptions { phones: 3, fresh_keys: false, ..LabOptions::default() };
+    let options = LabOptions { phones: 3, ..LabOptions::default() };
     let mut lab = runtime.block_on(Lab::start(&options)).unwrap();
     runtime.block_on(lab.attach()).unwrap();
     let ready = lab.ready();

@@ -88,7 +88,7 @@ fn from_a_phones_arrival_to_who_it_is() {
     println!("{:8} {:>9} {:>12} {:>14}", "", "kernel", "told after", "known after");
     for library in UsbLibrary::ALL {
         promises::keep(|| async {
-            let options = LabOptions { fresh_keys: false, ..LabOptions::default() };
+            let options = LabOptions::default();
             let mut lab = Lab::start(&options).await.unwrap();
             lab.attach().await.unwrap();
             let finder = Finder {

