@@ -1,4 +1,4 @@
-//! Types that stand in JSON, in the ledger and in files as people write them.
+//! How types and bytes stand in JSON, in the ledger, in messages and in files, as people write them.
 
 /// Serde for types whose `Display` and `FromStr` are each other's opposite.
 macro_rules! serde_as_text {
@@ -18,3 +18,8 @@ macro_rules! serde_as_text {
     };
 }
 pub(crate) use serde_as_text;
+
+/// Lower case, without anything in between.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

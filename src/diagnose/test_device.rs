@@ -5,6 +5,7 @@ use crate::credential::{Certificate, KeyKind, SipAddress, WriteRequestError, sig
 use crate::device::keys;
 use crate::folders;
 use crate::registrar::Endpoint;
+use crate::text_form::hex;
 use crate::tls::tunnel::{ClientIdentity, ClientKey};
 use aws_lc_rs::digest::{SHA256, digest};
 use rcgen::{KeyPair, PublicKeyData as _};
@@ -137,10 +138,6 @@ fn store(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

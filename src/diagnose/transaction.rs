@@ -4,7 +4,7 @@ use super::report::{AddressReport, Remains, Report, Step, StepReport, StepResult
 use super::test_device::{TestDevice, TestDeviceError};
 use crate::credential::{Certificate, SigningRequest, SipAddress, UserView, judge_user_certificate};
 use crate::provision::{NoAnswer, Stop};
-use crate::registrar::{Client, Credential, Facts, Failure, Passed, RegistrarError, Rules, Server, Stage};
+use crate::registrar::{Account, Client, Credential, Facts, Failure, Passed, RegistrarError, Rules, Server, Stage};
 use crate::service::ocauth::commands;
 use crate::service::{Enrolment, ErrorClass, Publication, ServiceError, SignIn, SignInWay};
 use crate::tls::Connector;
@@ -20,15 +20,20 @@ pub trait Tester: Send {
 
     /// The user's secret, which goes to this host and no other.
     fn credential(&mut self, host: &str) -> impl Future<Output = Result<SignIn, NoAnswer>> + Send;
+
+    /// The user's Windows account, of which only a proof goes to this registrar and no other host.
+    fn account(&mut self, host: &str) -> impl Future<Output = Result<Account, NoAnswer>> + Send;
 }
 
-/// Where the certificate comes from.
+/// What the user signs in with at the registrar.
 #[derive(Debug, Clone)]
 pub enum Source {
-    /// It is published by this test.
+    /// A certificate that is published by this test.
     Fetched(SignInWay),
-    /// It is left of an earlier test.
+    /// A certificate that is left of an earlier test.
     Kept(Box<Certificate>),
+    /// The Windows account itself, by NTLM: the Web Services are asked for nothing, and nothing is published.
+    Account,
 }
 
 /// What is done at the registrar.
@@ -69,31 +74,38 @@ struct Stopped;
 
 impl<T: Tester> Transaction<'_, T> {
     /// Runs it to its end, or to the step that does not go well.
-    pub async fn run<E: Enrolment>(mut self, service: Option<&mut E>, connector: &Arc<Connector>) -> Report {
+    pub async fn run<E: Enrolment>(mut self, service: &mut E, connector: &Arc<Connector>) -> Report {
         let mut remains = None;
         let (mut addresses, mut registrar) = (Vec::new(), None);
-        if let Ok(certificate) = self.certificate(service, &mut remains).await {
-            addresses = self.at_the_registrar(&certificate, connector, &mut registrar).await;
+        if let Ok(credential) = self.credential(service, &mut remains).await {
+            addresses = self.at_the_registrar(credential, connector, &mut registrar).await;
         }
         Report { steps: self.steps, addresses, registrar, remains }
     }
 
-    async fn certificate<E: Enrolment>(
+    async fn credential<E: Enrolment>(
         &mut self,
-        service: Option<&mut E>,
+        service: &mut E,
         remains: &mut Option<Remains>,
-    ) -> Result<Certificate, Stopped> {
-        match (self.source.clone(), service) {
-            (Source::Kept(certificate), _) => {
+    ) -> Result<Credential, Stopped> {
+        let certificate = match self.source.clone() {
+            Source::Fetched(way) => self.fetch(way, service, remains).await?,
+            Source::Kept(certificate) => {
                 let until = certificate.not_after().date();
                 let said = format!("{}, kept from an earlier test, until {until}", certificate.fingerprint().short());
                 self.good(Step::Certificate, None, Duration::ZERO, said);
                 *remains = Some(self.remains(Some(&certificate)));
-                Ok(*certificate)
+                *certificate
             }
-            (Source::Fetched(way), Some(service)) => self.fetch(way, service, remains).await,
-            (Source::Fetched(_), None) => unreachable!("who fetches has a service"),
-        }
+            Source::Account => {
+                let host = self.registrar.server.host.clone();
+                let account = self.tester.account(&host).await;
+                return account
+                    .map(Credential::Password)
+                    .map_err(|error| self.nothing_given(Step::Handshake, host, &error));
+            }
+        };
+        Ok(Credential::Certificate(self.device.identity(&certificate)))
     }
 
     async fn fetch<E: Enrolment>(
@@ -129,14 +141,7 @@ impl<T: Tester> Transaction<'_, T> {
 
         let credential = match self.tester.credential(&host).await {
             Ok(credential) => credential,
-            Err(error) => {
-                let class = match &error {
-                    NoAnswer::Nobody { .. } => ErrorClass::NeedsPerson,
-                    NoAnswer::Unreadable { .. } | NoAnswer::Empty { .. } => ErrorClass::Failed,
-                };
-                let trouble = Trouble::of(&error, None, error.next_step(), class);
-                return Err(self.stop(Step::WebTicket, Some(host), Duration::ZERO, trouble));
-            }
+            Err(error) => return Err(self.nothing_given(Step::WebTicket, host, &error)),
         };
         let began = Instant::now();
         let ticket = match service.sign_in(&user, &credential).await {
@@ -204,11 +209,11 @@ impl<T: Tester> Transaction<'_, T> {
 
     async fn at_the_registrar(
         &mut self,
-        certificate: &Certificate,
+        credential: Credential,
         connector: &Arc<Connector>,
         facts: &mut Option<Facts>,
     ) -> Vec<AddressReport> {
-        let credentials = vec![Credential::Certificate(self.device.identity(certificate))];
+        let credentials = vec![credential];
         let endpoint = self.device.endpoint(&self.user);
         let AtRegistrar { server, each_address, rules, .. } = self.registrar.clone();
         let client = Arc::new(Client::new(connector.clone(), endpoint, credentials, rules, self.world.clone()));
@@ -330,6 +335,16 @@ impl<T: Tester> Transaction<'_, T> {
         };
         let trouble = Trouble::of(error, diagnosis, next, error.class());
         self.stop(step, server, latency, trouble)
+    }
+
+    /// The secret that this step needs is not there.
+    fn nothing_given(&mut self, step: Step, host: String, error: &NoAnswer) -> Stopped {
+        let class = match error {
+            NoAnswer::Nobody { .. } => ErrorClass::NeedsPerson,
+            NoAnswer::Unreadable { .. } | NoAnswer::Empty { .. } => ErrorClass::Failed,
+        };
+        let trouble = Trouble::of(error, None, error.next_step(), class);
+        self.stop(step, Some(host), Duration::ZERO, trouble)
     }
 
     fn device_failed(&mut self, latency: Duration, error: &TestDeviceError) -> Stopped {

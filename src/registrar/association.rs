@@ -4,6 +4,7 @@ use super::challenge::{Authentication, BadAuthentication, Challenge, Place, Sche
 use super::keys::{Keys, ReplayWindow};
 use super::message::Message;
 use super::signature;
+use crate::text_form::hex;
 use time::{Duration, OffsetDateTime};
 
 /// The longest that an association lasts ([MS-SIPAE] 3.2.2).
@@ -177,10 +178,6 @@ pub fn negotiating(challenge: &Challenge, data: &[u8]) -> Authentication {
     }
     let value = value.with("realm", &challenge.realm).with("targetname", &challenge.targetname);
     value.with_data(data).with_bare("version", challenge.version)
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Either case; the specification says base64, and real servers never do (observed).

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use super::association::{Association, negotiating};
-use super::challenge::{Challenge, Offer, Place};
+use super::challenge::{Challenge, Offer, Place, Scheme};
 use super::connection::{Connection, Server};
 use super::course::{Course, Facts, Watch};
 use super::endpoint::{Endpoint, Lasting};
@@ -71,8 +71,7 @@ impl Client {
         rules: Rules,
         world: World,
     ) -> Self {
-        credentials
-            .sort_by_key(|credential| super::challenge::Scheme::ALL.iter().position(|s| *s == credential.scheme()));
+        credentials.sort_by_key(|credential| Scheme::ALL.iter().position(|s| *s == credential.scheme()));
         Self { connector, endpoint, credentials, rules, world }
     }
 
@@ -160,7 +159,7 @@ impl Client {
         Err(refused.unwrap_or_else(|| RegistrarError::NotOffered {
             server,
             offered: offer.names(),
-            wanted: self.credentials.first().map_or(super::challenge::Scheme::TlsDsk, Credential::scheme),
+            wanted: self.credentials.first().map_or(Scheme::TlsDsk, Credential::scheme),
         }))
     }
 
@@ -233,7 +232,12 @@ impl Client {
                     }
                     None => {
                         let (server, refusal) = (session.server.to_string(), session.refusal(&answer, stage)?);
-                        Err(RegistrarError::HandshakeRefused { server, refusal })
+                        Err(match challenge.scheme {
+                            Scheme::TlsDsk => RegistrarError::HandshakeRefused { server, refusal },
+                            scheme @ (Scheme::Ntlm | Scheme::Kerberos) => {
+                                RegistrarError::NotAccepted { server, scheme, refusal }
+                            }
+                        })
                     }
                 }
             }
@@ -266,7 +270,7 @@ impl Client {
             }
             401 | 407 => {
                 let (server, refusal) = (session.server.to_string(), session.refusal(answer, stage)?);
-                let scheme = course.facts.scheme.unwrap_or(super::challenge::Scheme::TlsDsk);
+                let scheme = course.facts.scheme.unwrap_or(Scheme::TlsDsk);
                 Err(RegistrarError::NotAccepted { server, scheme, refusal })
             }
             _ => Err(self.refused(session, answer, stage)),

@@ -3,10 +3,10 @@
 //! An endpoint is known by three things that belong together: `epid` in From, the UUID in `+sip.instance`, and the GRUU that
 //! the registrar makes of that UUID.
 
-use super::association::hex;
 use super::message::Message;
 use super::name_address::NameAddress;
 use crate::credential::SipAddress;
+use crate::text_form::hex;
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;

@@ -136,6 +136,7 @@ impl ReplayWindow {
 pub(super) mod tests {
     use super::super::signature::tests::{REQUEST, RESPONSE};
     use super::*;
+    use crate::text_form::hex;
     use crate::tls::Negotiated;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
@@ -169,10 +170,6 @@ pub(super) mod tests {
         }
         let sha1 = expand(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, second, seed, length);
         out.iter().zip(sha1).map(|(a, b)| a ^ b).collect()
-    }
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     fn unhex(text: &str) -> Vec<u8> {

@@ -7,6 +7,7 @@ use super::endpoint::{Dialogue, Endpoint, Lasting};
 use super::error::{Refusal, RegistrarError, Stage};
 use super::message::Message;
 use super::ms_diagnostics::MsDiagnostics;
+use crate::text_form::hex;
 use crate::world::World;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -102,8 +103,7 @@ impl Session {
         }
         let to = request.header("To").unwrap_or_default();
         let tag: [u8; 5] = self.world.random("tag");
-        let to =
-            if to.contains(";tag=") { to.to_owned() } else { format!("{to};tag={}", super::association::hex(&tag)) };
+        let to = if to.contains(";tag=") { to.to_owned() } else { format!("{to};tag={}", hex(&tag)) };
         answer.headers.push("To", &to);
         association.sign(&mut answer, self.world.random("signature"));
         self.connection.send(&answer, stage, self.limit).await

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tethercert::diagnose::TestDevice;
 use tethercert::lab::dhcp::DhcpFault;
 use tethercert::lab::faults::{Fault, Group};
+use tethercert::lab::registrar::Request;
 use tethercert::lab::{Lab, LabOptions, Ready};
 
 const PAGE: &str = "docs/pool-tests.md";
@@ -189,6 +190,43 @@ fn a_test_leaves_one_device_and_no_secret_and_a_later_one_needs_no_password() {
     lab.web().store().revoke(&alice.sip);
     let revoked = tool.run(&script("client-auth", &ready, &device, &["--kept"]));
     assert_eq!((revoked.code, &revoked.last()["stopped_at"]), (1, &Value::from("handshake")), "{}", revoked.whole());
+}
+
+#[test]
+fn an_account_signs_in_at_the_registrar_without_a_certificate_and_is_sent_once_where_it_is_refused() {
+    let run = |fault: &str, password: Option<&str>| {
+        let (_runtime, lab) = lab(fault);
+        let (ready, tool) = (lab.ready(), Tool::new());
+        let device = tool.home.path().join("device");
+        let file = tool.home.path().join("password");
+        let mut arguments = script("client-auth", &ready, &device, &["--by-password"]);
+        if let Some(password) = password {
+            std::fs::write(&file, password).unwrap();
+            *arguments.iter_mut().find(|it| **it == path(&ready.users[0].password_file)).unwrap() = path(&file);
+        }
+        let ran = tool.run(&arguments);
+        assert!(lab.web().requests().is_empty() && ran.last()["remains"].is_null(), "{}", ran.whole());
+        for secret in [lab.web().users()[0].password.expose_secret(), password.unwrap_or("-")] {
+            assert!(secret == "-" || !ran.whole().contains(secret));
+        }
+        let is_proof = |request: &&Request| request.scheme == Some("NTLM") && request.signed;
+        let proofs = lab.registrar().requests().iter().filter(is_proof).count();
+        (ran, proofs)
+    };
+    // Also where certificates are switched off at the registrar.
+    for fault in ["", "no-tls-dsk"] {
+        let (ran, _) = run(fault, None);
+        let steps: Vec<Value> =
+            ran.lines().iter().filter(|line| line["type"] == "step").map(|it| it["step"].clone()).collect();
+        assert_eq!(steps, ["connect", "challenge", "handshake", "register", "sign-off"], "{}", ran.whole());
+        assert_eq!((ran.code, &ran.last()["registrar"]["scheme"]), (0, &Value::from("NTLM")), "{}", ran.whole());
+    }
+    let (none, _) = run("no-ntlm", None);
+    assert_eq!((none.code, &none.last()["stopped_at"]), (1, &Value::from("challenge")), "{}", none.whole());
+    let (wrong, proofs) = run("", Some("not-the-password"));
+    assert_eq!((wrong.code, &wrong.last()["stopped_at"]), (1, &Value::from("register")), "{}", wrong.whole());
+    assert!(wrong.last()["next_step"].as_str().unwrap().contains("accounts lock"), "{}", wrong.whole());
+    assert_eq!(proofs, 1, "{}", wrong.whole());
 }
 
 #[test]

@@ -18,7 +18,8 @@ use tethercert::service::SignInWay;
 /// Gets a web ticket with the user's Windows account, has a certificate published for this computer's test device,
 /// registers with it, and signs off. With --kept the certificate of an earlier test is used, and no password is needed.
 /// With --each-address the registration is done at every address of the registrar's name, so that one server of a pool
-/// that does not have the certificate stands out.
+/// that does not have the certificate stands out. With --by-password the account itself signs in at the registrar, which
+/// tells trouble with certificates from trouble of the registrar; nothing is published.
 ///
 /// Exit code 0 when all went well; else that of the step it stopped at, or 4 where only some addresses failed.
 #[derive(ClapArgs, Debug)]
@@ -38,6 +39,10 @@ pub(super) struct Args {
     /// Sign in with the certificate that an earlier test had published, and ask the Web Services for nothing
     #[arg(long, help_heading = "User")]
     kept: bool,
+    /// Sign in at the registrar with the Windows account itself, by NTLM, and ask the Web Services for nothing
+    // At one server alone: accounts lock, and a refused password is not sent again.
+    #[arg(long, help_heading = "User", conflicts_with_all = ["auth", "kept", "each_address"])]
+    by_password: bool,
     #[command(flatten)]
     test: TestArgs,
 }
@@ -85,5 +90,6 @@ pub(super) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
         Some(path) => Some(secret_from(path, format!("the password of {login}"), &setting.stop).await?),
         None => None,
     };
-    setting.run(Source::Fetched(way), SignInAnswer::windows(scheme, login, password)).await
+    let source = if args.by_password { Source::Account } else { Source::Fetched(way) };
+    setting.run(source, SignInAnswer::windows(scheme, login, password)).await
 }

@@ -164,7 +164,7 @@ impl Setting {
             world: World::system(),
             steps: steps.clone(),
         };
-        let mut running = std::pin::pin!(transaction.run(Some(&mut service), &connector));
+        let mut running = std::pin::pin!(transaction.run(&mut service, &connector));
         let report = tokio::select! {
             report = &mut running => report,
             () = stop.asked() => {

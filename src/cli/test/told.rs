@@ -9,7 +9,7 @@ use std::time::Duration;
 use tethercert::credential::{Fingerprint, SipAddress};
 use tethercert::diagnose::{AddressReport, Report, Step, StepReport, StepResult, Tester};
 use tethercert::provision::{NoAnswer, Operator as _};
-use tethercert::registrar::Facts;
+use tethercert::registrar::{Account, Facts};
 use tethercert::service::SignIn;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -34,6 +34,18 @@ impl Tester for Told {
 
     async fn credential(&mut self, host: &str) -> Result<SignIn, NoAnswer> {
         self.console.credential(host, &self.user).await
+    }
+
+    async fn account(&mut self, host: &str) -> Result<Account, NoAnswer> {
+        match self.console.credential(host, &self.user).await? {
+            SignIn::Ntlm { login, password }
+            | SignIn::Negotiate { login, password }
+            | SignIn::Basic { login, password } => Ok(Account { login, password }),
+            SignIn::Pin { .. } | SignIn::Certificate(_) => {
+                let (what, option) = (format!("the Windows account of {}", self.user), "--password-file".to_owned());
+                Err(NoAnswer::Nobody { what, option })
+            }
+        }
     }
 }
 
