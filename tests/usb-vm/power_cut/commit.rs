@@ -3,7 +3,7 @@
 
 use super::super::board::{Board, Maker, Options, PORTS};
 use super::super::guest::{self, Progress};
-use super::super::tool::Tool;
+use super::super::tool::{Ran, Tool};
 use super::super::world::{World, expect};
 use serde_json::Value;
 use std::fs::{self, File};
@@ -19,6 +19,11 @@ fn may_hold(step: Written, old: bool) -> bool {
         Written::Renamed => true,
         Written::Done => !old,
     }
+}
+
+/// The certificate that a job ended with.
+fn certificate(ended: &Ran) -> String {
+    ended.last()["certificate_sha256"].as_str().unwrap_or_else(|| panic!("{}", ended.whole())).to_owned()
 }
 
 /// The certificate that the phone holds by its own word.
@@ -42,13 +47,15 @@ fn a_cut_at_any_step_of_a_commit_leaves_the_whole_old_identity_or_the_whole_new_
     let options = Options::new(&place, 1);
     let cuts = progress.step() as usize;
 
-    if cuts == 0 {
+    // The proof that ends a job is the phone's word for what it holds.
+    let proved = if cuts == 0 {
         maker.vouch_for(&options);
         // What the computer has, and the factory gave, is older than any cut.
         assert!(Command::new("sync").status().unwrap().success());
         let board = Board::start(&options, PORTS[0]);
-        expect(&tool, &world.provision(maker.drivers(), &world.password()), "done");
+        let first = expect(&tool, &world.provision(maker.drivers(), &world.password()), "done");
         board.stop();
+        first
     } else {
         let step = Written::ALL[cuts - 1];
         let before = fs::read_to_string(place.join("old")).unwrap();
@@ -67,19 +74,20 @@ fn a_cut_at_any_step_of_a_commit_leaves_the_whole_old_identity_or_the_whole_new_
             wires[1] = &committed_for;
         }
         let resume = [&["resume", "--json"][..], &wires, &world.password()].concat();
-        expect(&tool, &resume, "done");
-        assert_ne!(held(&tool, maker.drivers()), before, "cut at {}", step.name());
+        let resumed = expect(&tool, &resume, "done");
         board.stop();
+        assert_ne!(certificate(&resumed), before, "cut at {}", step.name());
         println!(
             "cut at {}: the {} identity, then resumed to the new one",
             step.name(),
             if old { "old" } else { "new" }
         );
-    }
+        resumed
+    };
     let Some(step) = Written::ALL.get(cuts) else { return };
 
     let board = Board::start(&Options { pause_at: Some(step.name().to_owned()), ..options }, PORTS[0]);
-    fs::write(place.join("old"), held(&tool, maker.drivers())).unwrap();
+    fs::write(place.join("old"), certificate(&proved)).unwrap();
     fs::write(place.join("web-services"), &world.ready.certprov_url).unwrap();
     for path in [place.join("old"), place.join("web-services"), place.clone()] {
         File::open(path).unwrap().sync_all().unwrap();
