@@ -20,7 +20,7 @@ use super::came::Came;
 use super::descriptor::{self, Configuration, DeviceDescriptor, InterfaceKind};
 use super::error::{Doing, Missing, UsbError, Where};
 use super::slot::Slot;
-use super::transfer::{ControlIn, ControlOut, Endpoint, EndpointKind, LEAVING, LOOK_AGAIN, end_of};
+use super::transfer::{ControlIn, ControlOut, Endpoint, EndpointKind, end_of, leaves};
 
 /// How long one request may take while a device is listed or opened.
 const STANDARD_REQUEST: Duration = Duration::from_secs(1);
@@ -592,17 +592,15 @@ async fn failed(
     after: Duration,
 ) -> UsbError {
     if matches!(error, rusb::Error::Io | rusb::Error::Other | rusb::Error::NotFound) {
-        let until = Instant::now() + LEAVING;
-        while Instant::now() < until {
+        let is_listed = || {
             let (slot, address) = (slot.clone(), *address);
-            let is_there = blocking(move || {
+            blocking(move || {
                 let devices = devices(during).unwrap_or_default();
                 devices.iter().any(|(other, device)| *other == slot && device.address() == address)
-            });
-            if !is_there.await {
-                return UsbError::Unplugged { at, during };
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            })
+        };
+        if leaves(is_listed).await {
+            return UsbError::Unplugged { at, during };
         }
     }
     failure(error, at, during, after)

@@ -9,7 +9,7 @@ use nusb::transfer::{
     self, Buffer, Bulk, BulkOrInterrupt, Completion, EndpointDirection, In, Interrupt, Out, TransferError,
 };
 use nusb::{DeviceInfo, ErrorKind};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{timeout, timeout_at};
 
 use super::attached::{Attached, Strings};
 use super::came::Came;
@@ -17,8 +17,7 @@ use super::descriptor::{Configuration, DeviceDescriptor, InterfaceKind};
 use super::error::{Doing, Missing, UsbError, Where};
 use super::slot::Slot;
 use super::transfer::{
-    ControlIn, ControlKind, ControlOut, Endpoint, EndpointKind, LEAVING, LOOK_AGAIN, Recipient, UNDER_WAY, end_of,
-    pieces,
+    ControlIn, ControlKind, ControlOut, Endpoint, EndpointKind, Recipient, UNDER_WAY, end_of, leaves, pieces,
 };
 
 /// How long opening and claiming may take.
@@ -209,7 +208,7 @@ impl Device {
     pub(super) async fn settled<T>(&mut self, outcome: Result<T, UsbError>) -> Result<T, UsbError> {
         match outcome {
             Err(UsbError::Damaged { at, during, source: Some(_) } | UsbError::System { at, during, .. })
-                if leaves(self.place.clone(), during).await =>
+                if leaves(|| is_listed(&self.place, during)).await =>
             {
                 Err(UsbError::Unplugged { at, during })
             }
@@ -309,20 +308,10 @@ impl Device {
     }
 }
 
-/// Whether the device of this port and number is off the list, or is in a moment.
-async fn leaves((port, address): (Slot, u32), during: Doing) -> bool {
-    let until = Instant::now() + LEAVING;
-    loop {
-        let devices = devices(during).await.unwrap_or_default();
-        let is_this = |info: &DeviceInfo| u32::from(info.device_address()) == address && slot(info) == port;
-        if !devices.iter().any(is_this) {
-            return true;
-        }
-        if Instant::now() >= until {
-            return false;
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
+/// Whether the device of this port and number is on the list.
+async fn is_listed((port, address): &(Slot, u32), during: Doing) -> bool {
+    let devices = devices(during).await.unwrap_or_default();
+    devices.iter().any(|info| u32::from(info.device_address()) == *address && slot(info) == *port)
 }
 
 /// The endpoint, taken from the interface when it is first used.

@@ -23,10 +23,25 @@ pub(super) fn end_of(deadline: Duration) -> Instant {
 }
 
 /// How long a device may take to leave the list after its transfers have failed.
-pub(super) const LEAVING: Duration = Duration::from_millis(300);
+const LEAVING: Duration = Duration::from_millis(300);
 
 /// How often that is looked for.
-pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Whether a device is off the list, or is in a moment: what a cable does that is pulled, a library may call a fault of the
+/// bus.
+pub(super) async fn leaves<Look: Future<Output = bool>>(is_there: impl Fn() -> Look) -> bool {
+    let until = Instant::now() + LEAVING;
+    loop {
+        if !is_there().await {
+            return true;
+        }
+        if Instant::now() >= until {
+            return false;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
 
 /// Who defined a control request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
