@@ -1,12 +1,10 @@
 //! The lab's DHCP server: answers the queries of phones, and of nobody else; hands out no addresses. Packets are read and
 //! written by code of its own.
 
-use super::dns::Shared;
+use super::dns::{Shared, SmallServer};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::PoisonError;
-use tokio::net::UdpSocket;
-use tokio::task::JoinSet;
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,10 +111,7 @@ impl Default for DhcpPlan {
 
 /// A running server. It ends when this is dropped.
 #[derive(Debug)]
-pub struct DhcpServer {
-    address: SocketAddr,
-    _task: JoinSet<()>,
-}
+pub struct DhcpServer(SmallServer);
 
 impl DhcpServer {
     /// Listens on `at`; port 0 is any. The plan may be changed while it runs.
@@ -124,25 +119,13 @@ impl DhcpServer {
     /// # Errors
     /// The port could not be had.
     pub async fn start(at: SocketAddr, plan: Shared<DhcpPlan>) -> io::Result<Self> {
-        let socket = UdpSocket::bind(at).await?;
-        let address = socket.local_addr()?;
-        let mut task = JoinSet::new();
-        task.spawn(async move {
-            let mut packet = [0; 2048];
-            loop {
-                let Ok((length, from)) = socket.recv_from(&mut packet).await else { continue };
-                let plan = plan.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                for answer in answers(&packet[..length], &plan) {
-                    let _ = socket.send_to(&answer, from).await;
-                }
-            }
-        });
-        Ok(Self { address, _task: task })
+        let answers = move |query: &[u8]| answers(query, &plan.lock().unwrap_or_else(PoisonError::into_inner));
+        SmallServer::start(at, answers).await.map(Self)
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.0.address()
     }
 }
 

@@ -94,7 +94,14 @@ impl SmallServer {
         self.address
     }
 
-    async fn start(at: SocketAddr, answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + 'static) -> io::Result<Self> {
+    /// A server on `at` that sends these answers to who asks.
+    pub(super) async fn start<Answers>(
+        at: SocketAddr,
+        answers: impl Fn(&[u8]) -> Answers + Send + 'static,
+    ) -> io::Result<Self>
+    where
+        Answers: IntoIterator<Item = Vec<u8>, IntoIter: Send> + Send,
+    {
         let socket = UdpSocket::bind(at).await?;
         let address = socket.local_addr()?;
         let mut task = JoinSet::new();
@@ -102,7 +109,7 @@ impl SmallServer {
             let mut packet = [0; 2048];
             loop {
                 let Ok((length, from)) = socket.recv_from(&mut packet).await else { continue };
-                if let Some(answer) = answer(&packet[..length]) {
+                for answer in answers(&packet[..length]) {
                     let _ = socket.send_to(&answer, from).await;
                 }
             }
