@@ -19,50 +19,28 @@ pub fn here() {
     );
 }
 
-/// A disk with a file system of its own, in the boot `power-cut` only: what is on it outlives [`Progress::cut_power`].
-pub const DISK: &str = "/disk";
-
-/// How far a test has come that cuts the machine's power: after each cut the machine boots again and runs the same tests,
-/// from the first one, so that each has to know what it has done.
-pub struct Progress {
-    file: PathBuf,
-    step: u32,
+/// A file system on a disk of its own, in the boot `power-cut` only: what is synced on it outlives [`cut_power`], and nothing
+/// else, as the kernel is told to write nothing back by itself.
+pub fn disk(number: usize) -> PathBuf {
+    let disk = Path::new("/disk").join(number.to_string());
+    assert!(disk.exists(), "there is no disk {number}: these are in the boot `power-cut` only");
+    disk
 }
 
-impl Progress {
-    /// Of the test with this name.
-    pub fn of(test: &str) -> Self {
-        here();
-        assert_eq!(
-            std::env::var("USB_VM_BOOT").as_deref(),
-            Ok("power-cut"),
-            "power is cut in the boot `power-cut` only"
-        );
-        let file = Path::new(JOB).join(format!("{test}.step"));
-        let step = fs::read_to_string(&file).map_or(0, |step| step.parse().unwrap());
-        Self { file, step }
-    }
-
-    /// How often this test has cut the power.
-    pub fn step(&self) -> u32 {
-        self.step
-    }
-
-    /// Notes the step, and ends the machine at once: what the kernel has not written to the disk is lost.
-    pub fn cut_power(self) -> ! {
-        self.note();
-        cut_power()
-    }
-
-    /// Counts a step as done, for when something else is about to call [`cut_power`].
-    pub fn note(&self) {
-        fs::write(&self.file, (self.step + 1).to_string()).unwrap();
-        // The host has it when the call returns: a share has no cache for writing.
-        assert_eq!(fs::read_to_string(&self.file).unwrap(), (self.step + 1).to_string());
-    }
+/// The machine's ports for a board's phone, by name; each is on a bus of its own.
+pub fn device_ports() -> Vec<String> {
+    let ports = fs::read_dir("/sys/class/udc").unwrap().map(|port| port.unwrap().file_name().into_string().unwrap());
+    let mut ports: Vec<_> = ports.collect();
+    ports.sort();
+    ports
 }
 
-/// Ends the machine at once, as if its power were cut; [`Progress`] says what comes then.
+/// How often the machine was started: 1, and one more after each [`cut_power`].
+pub fn boot() -> u32 {
+    std::env::var("USB_VM_BOOTS").unwrap().parse().unwrap()
+}
+
+/// Ends the machine at once, as if its power were cut. It boots again, and runs the same tests from the first one.
 pub fn cut_power() -> ! {
     const DEBUG_EXIT: u64 = 0xf4;
     let mut ports = OpenOptions::new().write(true).open("/dev/port").unwrap();

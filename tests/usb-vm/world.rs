@@ -2,7 +2,7 @@
 
 use super::tool::{Ran, Tool};
 use std::path::Path;
-use tethercert::lab::{Lab, LabOptions, Ready};
+use tethercert::lab::{Lab, LabOptions, Ports, Ready};
 use tokio::runtime::Runtime;
 
 /// Web Services, and the phones that were asked for.
@@ -23,9 +23,18 @@ impl World {
 
     /// With so many virtual phones, at its USB/IP server.
     pub fn with_phones(phones: u8) -> Self {
+        Self::with(&LabOptions { phones, ..LabOptions::default() })
+    }
+
+    /// Without phones, with its Web Services on this port.
+    pub fn at(https: u16) -> Self {
+        let ports = Ports { https, ..Ports::default() };
+        Self::with(&LabOptions { phones: 0, ports, ..LabOptions::default() })
+    }
+
+    fn with(options: &LabOptions) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let options = LabOptions { phones, ..LabOptions::default() };
-        let lab = runtime.block_on(Lab::start(&options)).unwrap();
+        let lab = runtime.block_on(Lab::start(options)).unwrap();
         Self { ready: lab.ready(), lab, runtime }
     }
 

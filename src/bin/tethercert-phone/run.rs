@@ -154,13 +154,17 @@ fn code(file: Option<&Path>) -> Result<String, PhoneError> {
     }
 }
 
-/// In a build for tests `TETHERCERT_PHONE_PAUSE_AT=synced` stops the program for good at that step of the write that
+/// In a build for tests `TETHERCERT_PHONE_PAUSE_AT=synced` stops the program for good at that step of the second write that
 /// changes the identity, and says so, so that whoever watches can cut the power there. No release has it.
 #[cfg(debug_assertions)]
 fn on_step() -> OnStep {
     let Ok(wanted) = std::env::var("TETHERCERT_PHONE_PAUSE_AT") else { return Box::new(|_, _| {}) };
+    let changes = std::cell::Cell::new(0);
     Box::new(move |step: Written, commits| {
-        if commits && step.name() == wanted {
+        if commits && step == Written::Nothing {
+            changes.set(changes.get() + 1);
+        }
+        if commits && changes.get() == 2 && step.name() == wanted {
             screen::line(&format!("PAUSED at {wanted}"));
             loop {
                 std::thread::park();
