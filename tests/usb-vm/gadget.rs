@@ -32,14 +32,13 @@ fn a_phone_of_hardware_is_provisioned_verified_and_renewed_at_either_speed_and_k
         assert_eq!(guest::attribute(&board.folder(), "speed").as_deref(), Some(megabits));
 
         let first = expect(&tool, &world.provision(maker.drivers(), &world.password()), "done");
-        let verify = [&["verify", "--json"][..], &world.wires(maker.drivers())].concat();
-        expect(&tool, &verify, "good");
         board.says("a new identity was installed over USB");
         board.stop();
         assert_eq!(leftovers(), [] as [String; 0]);
 
         let board = Board::start(&options, PORTS[1]);
         board.says("holds ");
+        let verify = [&["verify", "--json"][..], &world.wires(maker.drivers())].concat();
         expect(&tool, &verify, "good");
         let renewed = expect(&tool, &world.provision(maker.drivers(), &["--renew", "--auth", "certificate"]), "done");
         assert_ne!(renewed.last()["certificate_sha256"], first.last()["certificate_sha256"], "{}", renewed.whole());

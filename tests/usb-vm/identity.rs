@@ -9,24 +9,25 @@ use tethercert::usb::UsbError;
 #[test]
 fn a_device_that_brings_a_keyboard_a_disk_or_a_network_is_shown_and_refused() {
     guest::here();
-    for (fault, what) in [
-        ("brings=keyboard", "keyboard"),
-        ("brings=disk", "disk"),
-        ("brings=network", "network"),
-        ("brings=hidden-keyboard", "keyboard"),
-        ("brings=second-tether", "of its maker's own kind"),
-    ] {
-        let bench = OwnUsb::with_phones(1, &[fault]);
-        let place = bench.place(0);
-        let list = bench.tool.run(&["list", "--json"]);
-        let hidden = fault.contains("hidden");
-        let shown = list.lines().iter().any(|line| line["unexpected"][0]["what"] == what);
-        assert_eq!(shown, !hidden, "{fault}: {}", list.whole());
+    let brings = [
+        ("keyboard", "keyboard"),
+        ("disk", "disk"),
+        ("network", "network"),
+        ("hidden-keyboard", "keyboard"),
+        ("second-tether", "of its maker's own kind"),
+    ];
+    let faults: Vec<String> = (1..).zip(brings).map(|(phone, (extra, _))| format!("brings={extra}@{phone}")).collect();
+    let bench = OwnUsb::with_phones(5, &faults.iter().map(String::as_str).collect::<Vec<_>>());
+    let list = bench.tool.run(&["list", "--json"]);
+    for (number, (extra, what)) in brings.into_iter().enumerate() {
+        let place = bench.place(number);
+        let shown = list.lines().iter().any(|line| line["device"] == place && line["unexpected"][0]["what"] == what);
+        assert_eq!(shown, !extra.contains("hidden"), "{extra}: {}", list.whole());
         let ran = bench.provision(&place);
-        assert_eq!(ran.code, 6, "{fault}: {}", ran.whole());
+        assert_eq!(ran.code, 6, "{extra}: {}", ran.whole());
         assert!(ran.last()["message"].as_str().unwrap().contains(what), "{}", ran.whole());
-        assert_eq!(bench.tool.run(&["info", "--json", "--device", &place]).code, 6, "{fault}");
-        assert_eq!(bench.world.lab.phone().flash_steps(), 0, "{fault}");
+        assert_eq!(bench.tool.run(&["info", "--json", "--device", &place]).code, 6, "{extra}");
+        assert_eq!(bench.world.lab.phones()[number].1.flash_steps(), 0, "{extra}");
     }
 }
 
