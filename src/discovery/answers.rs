@@ -82,6 +82,12 @@ fn no_answer(asked: &[&Asked], options: &Options) -> Finding {
     }
 }
 
+/// Whether what is not in the answers is not in DHCP: somebody answered, or nobody did where phones are heard.
+fn says_all(heard: &Heard, options: &Options) -> bool {
+    let was_asked = heard.asked.iter().any(|asked| asked.how.is_ok());
+    !heard.answers.is_empty() || was_asked && options.dhcp == AskDhcp::Everybody
+}
+
 /// What else the answer had, so that it shows whether it is another product's.
 fn had(answer: &Answer) -> String {
     let codes: Vec<String> = answer.options.iter().map(ToString::to_string).collect();
@@ -129,13 +135,15 @@ fn web_services(answer: &Answer, heard: &Heard) -> Finding {
     }
 }
 
-fn disagreement(heard: &Heard) -> Option<Finding> {
+/// Among the answers that have a name: phones pass over the others.
+pub(super) fn disagreement(heard: &Heard) -> Option<Finding> {
     let said = |answer: &Answer| (answer.registrars.clone(), answer.web_services.clone());
-    let first = said(heard.answers.first()?);
-    if heard.answers.iter().all(|answer| said(answer) == first) {
+    let named = || heard.answers.iter().filter(|answer| answer.has_a_name());
+    let first = said(named().next()?);
+    if named().all(|answer| said(answer) == first) {
         return None;
     }
-    let finding = heard.answers.iter().fold(Trouble::ServersDisagree.found("dhcp"), |finding, answer| {
+    let finding = named().fold(Trouble::ServersDisagree.found("dhcp"), |finding, answer| {
         let registrar = answer.registrar().map_or("no registrar", super::HostName::as_str);
         let web = answer.web().map_or_else(|| "no Web Services".to_owned(), super::options::WebServices::url);
         finding.with(format!("{} says {registrar}, {web}", answer.server))
@@ -178,13 +186,29 @@ pub(super) fn judge_dns(discovered: &Discovered, options: &Options) -> Vec<Findi
         }
         return findings;
     }
-    let Some(first) = discovered.dns.first() else { return findings };
-    let servers: Vec<String> = discovered.dns_servers.iter().map(ToString::to_string).collect();
-    let unknown = discovered.dns.iter().filter_map(|it| it.answer.as_ref().err()).find(|it| **it != NotFound::None);
-    if let Some(trouble) = unknown.and_then(NotFound::trouble) {
-        let text = unknown.map(NotFound::text).unwrap_or_default();
-        findings.push(trouble.found("dns").with(format!("asked {} for {}: {text}", servers.join(", "), first.name)));
+    if discovered.dns.is_empty() {
+        return findings;
     }
+    let servers: Vec<String> = discovered.dns_servers.iter().map(ToString::to_string).collect();
+    // Each trouble once, with every record that has it.
+    let mut troubled: Vec<(Trouble, Finding)> = Vec::new();
+    for it in &discovered.dns {
+        let Some((trouble, text)) = it.answer.as_ref().err().and_then(|it| Some((it.trouble()?, it.text()))) else {
+            continue;
+        };
+        let seen = format!("asked {} for {}: {text}", servers.join(", "), it.name);
+        match troubled.iter_mut().find(|(other, _)| *other == trouble) {
+            Some((_, finding)) => finding.evidence.push(seen),
+            None => troubled.push((trouble, trouble.found("dns").with(seen))),
+        }
+    }
+    findings.extend(troubled.into_iter().map(|(_, finding)| finding));
+    // What DHCP was not heard to leave out, it may say.
+    let unless_by_dhcp = |finding: Finding| match says_all(&discovered.dhcp, options) {
+        true => finding,
+        false => Finding { verdict: Verdict::Unknown, ..finding }
+            .with("DHCP may name it: it was not heard as phones hear it"),
+    };
     let registrars = || discovered.dns.iter().filter(|it| REGISTRARS.contains(&it.record));
     match (registrar_of(&discovered.dns, options.registrar_port), discovered.taken) {
         (Some(registrar), None) => {
@@ -197,12 +221,13 @@ pub(super) fn judge_dns(discovered: &Discovered, options: &Options) -> Vec<Findi
         (_, Some(_)) => {}
         (None, None) if registrars().all(|it| it.answer == Err(NotFound::None)) => {
             let names: Vec<&str> = registrars().map(|it| it.name.as_str()).collect();
-            findings.push(Trouble::NoRegistrarInDns.found("registrar").with(format!("none of {}", names.join(", "))));
+            let finding = Trouble::NoRegistrarInDns.found("registrar").with(format!("none of {}", names.join(", ")));
+            findings.push(unless_by_dhcp(finding));
         }
         (None, None) => {}
     }
     if discovered.web_services.is_none() && discovered.registrar.is_some() && discovered.taken.is_none() {
-        findings.push(Trouble::WebServicesUnknown.found("web services"));
+        findings.push(unless_by_dhcp(Trouble::WebServicesUnknown.found("web services")));
     }
     if let Some(updates) = discovered.dns.iter().find(|it| UPDATES.contains(&it.record) && it.answer.is_ok()) {
         findings.push(Finding::good("updates", format!("{} is there", updates.name)));

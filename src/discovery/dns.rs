@@ -94,6 +94,8 @@ pub enum NotFound {
     Refused(String),
     /// The record's name is none: `-x`.
     Unusable(String),
+    /// There is one, and no phone can use the server that it names: why.
+    BadTarget(String),
 }
 
 impl NotFound {
@@ -103,6 +105,7 @@ impl NotFound {
             Self::None => None,
             Self::Silent => Some(Trouble::DnsSilent),
             Self::Refused(_) | Self::Unusable(_) => Some(Trouble::DnsRefuses),
+            Self::BadTarget(_) => Some(Trouble::TargetUnusable),
         }
     }
 
@@ -111,7 +114,7 @@ impl NotFound {
         match self {
             Self::None => "no such record".to_owned(),
             Self::Silent => "no answer".to_owned(),
-            Self::Refused(what) | Self::Unusable(what) => what.clone(),
+            Self::Refused(what) | Self::Unusable(what) | Self::BadTarget(what) => what.clone(),
         }
     }
 }
@@ -195,12 +198,23 @@ impl Dns {
             RData::SRV(srv) => (srv.priority, u16::MAX - srv.weight),
             _ => (u16::MAX, u16::MAX),
         });
-        let targets = found.iter().filter_map(|data| match data {
-            RData::SRV(srv) => Some(Target { host: srv.target.to_string().parse().ok()?, port: srv.port }),
-            _ => None,
-        });
-        let targets: Vec<Target> = targets.collect();
-        if targets.is_empty() { Err(NotFound::None) } else { Ok(targets) }
+        let (mut targets, mut unusable) = (Vec::new(), None);
+        for data in found {
+            let RData::SRV(srv) = data else { continue };
+            // The root is how a domain says that it has no such service (RFC 2782).
+            if srv.target.is_root() {
+                continue;
+            }
+            match srv.target.to_string().parse::<HostName>() {
+                Ok(host) => targets.push(Target { host, port: srv.port }),
+                Err(bad) => _ = unusable.get_or_insert_with(|| format!("it names `{}`: {bad}", srv.target)),
+            }
+        }
+        match (targets.is_empty(), unusable) {
+            (false, _) => Ok(targets),
+            (true, Some(why)) => Err(NotFound::BadTarget(why)),
+            (true, None) => Err(NotFound::None),
+        }
     }
 
     async fn ask(&self, name: &str, kind: RecordType) -> Result<Vec<RData>, NotFound> {

@@ -220,6 +220,60 @@ async fn the_records_are_fallen_back_on_in_their_order() {
 }
 
 #[tokio::test]
+async fn where_dhcp_was_not_heard_as_phones_hear_it_nothing_is_claimed_about_it() {
+    let registrar = DnsData::Srv(1, 0, 5061, "pool.contoso.example".to_owned());
+    let records = vec![("_sipinternaltls._tcp.contoso.example", registrar)];
+    for (records, trouble) in [(records, Trouble::WebServicesUnknown), (Vec::new(), Trouble::NoRegistrarInDns)] {
+        let network = Network::with(Wrong { no_dhcp: true, records, ..Wrong::default() }).await;
+        let discovered = find(&Options { reach: false, ..network.options() }).await;
+        has(&discovered, trouble, "DHCP may name it");
+        let found = discovered.findings.iter().find(|finding| finding.says == trouble.text()).unwrap();
+        assert_eq!(found.verdict, Verdict::Unknown);
+    }
+}
+
+#[tokio::test]
+async fn a_record_with_an_address_for_a_server_is_wrong_and_not_missing() {
+    let srv = |name: &str| DnsData::Srv(1, 0, 5061, name.to_owned());
+    let name = "_sipinternaltls._tcp.contoso.example";
+    let network = Network::with(Wrong { no_dhcp: true, records: vec![(name, srv("192.0.2.9"))], ..Wrong::default() });
+    let discovered = find(&Options { reach: false, ..network.await.options() }).await;
+    has(&discovered, Trouble::TargetUnusable, &format!("for {name}: it names `192.0.2.9.`"));
+    has_not(&discovered, Trouble::NoRegistrarInDns);
+    // One that can be used is used.
+    let records = vec![(name, srv("192.0.2.9")), (name, srv("pool.contoso.example"))];
+    let network = Network::with(Wrong { no_dhcp: true, records, ..Wrong::default() }).await;
+    let discovered = find(&Options { reach: false, ..network.options() }).await;
+    assert_eq!(discovered.registrar.unwrap().value.host.as_str(), "pool.contoso.example");
+}
+
+#[test]
+fn an_answer_that_names_nothing_contradicts_nobody() {
+    let answer = |last: u8, registrar: Option<&str>| dhcp::Answer {
+        server: Ipv4Addr::new(192, 0, 2, last),
+        interface: None,
+        after: Duration::ZERO,
+        registrars: registrar.map(|name| Ok(vec![name.parse().unwrap()])),
+        web_services: None,
+        options: Vec::new(),
+    };
+    let heard = |answers| dhcp::Heard { answers, ..dhcp::Heard::default() };
+    let one = heard(vec![answer(1, Some("pool.contoso.example")), answer(2, None)]);
+    assert_eq!(answers::disagreement(&one).map(|finding| finding.says), None);
+    let two = heard(vec![answer(1, Some("pool.contoso.example")), answer(2, Some("other.contoso.example"))]);
+    assert_eq!(answers::disagreement(&two).unwrap().says, Trouble::ServersDisagree.text());
+}
+
+#[tokio::test]
+async fn a_port_is_tried_at_so_many_addresses_at_once_and_no_more() {
+    let closed = TcpListener::bind(LOOPBACK).unwrap().local_addr().unwrap().port();
+    let addresses: Vec<_> = (1..=100).map(|last| Ipv4Addr::new(127, 0, 0, last).into()).collect();
+    let finding = reach::port("web.contoso.example", &addresses, closed, "this test").await;
+    assert_eq!(finding.says, Trouble::PortClosed.text());
+    assert_eq!(finding.evidence[1], "tried 8 of its 100 addresses");
+}
+
+#[tokio::test]
 async fn of_two_servers_in_a_record_the_preferred_one_is_taken() {
     let srv = |priority, weight, name: &str| DnsData::Srv(priority, weight, 5061, name.to_owned());
     let name = "_sipinternaltls._tcp.contoso.example";

@@ -115,6 +115,9 @@ troubles! {
     /// The DNS server refuses.
     DnsRefuses: Unknown, "the DNS server refused to answer",
         "look at the DNS server's log, or ask another server: --dns-server ADDRESS";
+    /// An SRV record with a target that is no full host name.
+    TargetUnusable: Bad, "an SRV record names a server that cannot be used",
+        "correct its target: the full name of a server, like pool.contoso.example; never an address";
     /// No record names a registrar.
     NoRegistrarInDns: Bad, "DNS names no registrar",
         "add SRV _sipinternaltls._tcp for the SIP domain, port 5061; phones that got no option 120 go by it";

@@ -292,7 +292,8 @@ pub(super) fn distrust(
         }
         // A bad signature: an anchor has the issuer's name and another key, as after a CA was set up anew.
         E::UnknownIssuer | E::BadSignature => match top {
-            Some(top) if top.is_root || top.length > 1 => Distrust::UnknownRoot { root: top.issuer },
+            Some(top) if top.is_root => Distrust::UnknownRoot { root: top.issuer },
+            Some(top) if top.length > 1 => Distrust::UnknownIssuer { issuer: top.issuer, tried },
             Some(top) => Distrust::MissingIntermediate { issuer: top.issuer, tried },
             None => Distrust::Unfit,
         },

@@ -153,7 +153,19 @@ pub enum Distrust {
         /// The root's name.
         root: String,
     },
-    /// The server did not send the certificate that signed its own, and it could not be got elsewhere. Told apart from an
+    /// The chain ends at an issuer whose certificate was not sent and could not be got elsewhere. It may be the root, which
+    /// need not be sent, or an intermediate.
+    #[error(
+        "its chain ends at `{issuer}`, a root or an intermediate that is not sent and not among this computer's trust anchors{}",
+        tried_text(tried)
+    )]
+    UnknownIssuer {
+        /// The issuer's name.
+        issuer: String,
+        /// Addresses that the last certificate names for it, with what came of trying them.
+        tried: Vec<String>,
+    },
+    /// The server sent its own certificate alone, and that of its issuer could not be got elsewhere. Told apart from an
     /// unknown root by the length of what was sent, which is inferred: a CA may sign servers directly.
     #[error("the server does not send the certificate of its issuer `{issuer}`{}", tried_text(tried))]
     MissingIntermediate {
@@ -276,6 +288,9 @@ impl Distrust {
         match self {
             Self::UnknownRoot { .. } => {
                 "ask the administrator for the root's certificate, compare its fingerprint, and give it with --trust-anchor"
+            }
+            Self::UnknownIssuer { .. } => {
+                "ask the administrator for that certificate: a root is given with --trust-anchor after its fingerprint was compared, an intermediate has to be sent by the server"
             }
             Self::MissingIntermediate { .. } => {
                 "have the server send its whole chain, or give the issuer's certificate with --trust-anchor"

@@ -174,7 +174,9 @@ mod tests {
 
         type Expected = fn(&Distrust) -> bool;
         let cases: [(_, _, _, Expected); 4] = [
-            (identity.chain, identity.key, trusting(&Authority::new()), |d| matches!(d, Distrust::UnknownRoot { .. })),
+            (identity.chain, identity.key, trusting(&Authority::new()), |d| {
+                matches!(d, Distrust::UnknownIssuer { .. })
+            }),
             (other.chain, other.key, trusting(&authority), |d| matches!(d, Distrust::WrongName { .. })),
             (alone.chain, alone.key, trusting(&authority), |d| matches!(d, Distrust::MissingIntermediate { .. })),
             (vec![sha1.into()], key.serialize_der(), trusts_old, |d| matches!(d, Distrust::OldSignature { .. })),
@@ -195,7 +197,7 @@ mod tests {
         let stranger = connector(trusting(&Authority::new()), address, Engine::Legacy);
         let probed = stranger.probe(HOST, 443).await.unwrap();
         assert_eq!((probed.presented.len(), probed.negotiated.version.as_str()), (2, "TLS 1.0"));
-        assert!(matches!(probed.distrust, Some(Distrust::UnknownRoot { .. })));
+        assert!(matches!(probed.distrust, Some(Distrust::UnknownIssuer { .. })));
         assert_eq!(heard.await.unwrap(), b"");
     }
 

@@ -135,7 +135,13 @@ impl Turn for Modern {
     fn turn(&mut self, mut records: &[u8], target: &str) -> Result<(Vec<u8>, Option<Agreed>), TunnelError> {
         let broken = |source: std::io::Error| TunnelError::Broken { target: target.to_owned(), source: source.into() };
         while !records.is_empty() {
-            self.connection.read_tls(&mut records.by_ref()).map_err(broken)?;
+            // After the server's close rustls takes no more, and says nothing of it.
+            if self.connection.read_tls(&mut records.by_ref()).map_err(broken)? == 0 {
+                return Err(TunnelError::Broken {
+                    target: target.to_owned(),
+                    source: "something follows the end of its connection".into(),
+                });
+            }
             let (done, seen) = judge::recorded_at_once(|| self.connection.process_new_packets());
             done.map_err(|error| self.failed(error, seen, target))?;
         }

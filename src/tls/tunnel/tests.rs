@@ -132,6 +132,20 @@ fn both_sides_have_the_same_key_material_and_the_hash_is_the_suites() {
 }
 
 #[test]
+fn a_server_that_goes_on_after_its_close_is_an_error_and_not_waited_for() {
+    let (identity, trust) = registrar();
+    let (mut server, mut client) = (Modern::new(&identity), tunnel(trust, &user()));
+    let first = client.step(&[]).unwrap();
+    let second = client.step(&server.answer(&first)).unwrap();
+    let mut last = server.answer(&second);
+    last.extend(server.close());
+    // More than rustls reads at once.
+    last.extend([0x17; 1 << 14]);
+    let error = client.step(&last).unwrap_err();
+    assert!(matches!(error, TunnelError::Broken { .. }), "{error:?}");
+}
+
+#[test]
 fn key_material_is_not_shown_to_whoever_prints_what_was_agreed() {
     let (identity, trust) = registrar();
     let (mut server, mut client) = (Modern::new(&identity), tunnel(trust, &user()));
@@ -186,7 +200,7 @@ fn a_server_that_is_not_trusted_gets_no_signature() {
     let (_, stranger) = registrar();
     type Expected = fn(&Distrust) -> bool;
     let cases: [(_, _, Expected); 3] = [
-        (&whole, stranger, |d| matches!(d, Distrust::UnknownRoot { root } if root == "CN=Contoso Root")),
+        (&whole, stranger, |d| matches!(d, Distrust::UnknownIssuer { issuer, .. } if issuer == "CN=Contoso Root")),
         (&other, trusts_other, |d| matches!(d, Distrust::WrongName { names } if names == &["sip.contoso.example"])),
         (&alone, trusts_alone, |d| matches!(d, Distrust::MissingIntermediate { .. })),
     ];

@@ -99,7 +99,7 @@ fn the_old_engine_judges_before_anything_of_the_user_leaves() {
     let (other, trusts_other) = registrar_for("sip.contoso.example", Sends::Everything);
     let (_, stranger) = registrar();
     for (identity, trust, expected) in [
-        (&whole, stranger, Distrust::UnknownRoot { root: "CN=Contoso Root".to_owned() }),
+        (&whole, stranger, Distrust::UnknownIssuer { issuer: "CN=Contoso Root".to_owned(), tried: Vec::new() }),
         (&other, trusts_other, Distrust::WrongName { names: vec!["sip.contoso.example".to_owned()] }),
     ] {
         let mut server = asking(identity, SslVersion::TLS1, "AES128-SHA");

@@ -99,6 +99,14 @@ impl Modern {
         Self { connection: ServerConnection::new(Arc::new(config)).unwrap(), seen }
     }
 
+    /// Says that nothing follows; gives the record.
+    pub(super) fn close(&mut self) -> Vec<u8> {
+        self.connection.send_close_notify();
+        let mut record = Vec::new();
+        self.connection.write_tls(&mut record).unwrap();
+        record
+    }
+
     pub(super) fn client_scheme(&self) -> Option<u16> {
         *self.seen.scheme.lock().unwrap()
     }
