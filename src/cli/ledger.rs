@@ -141,16 +141,16 @@ fn job_lines(job: &JobSummary, screen: &Screen) {
     let lab = if job.lab { "LAB" } else { "" };
     let head = [moment(job.began), job.user.to_string(), who, mac, lab.to_owned()];
     screen.line(&format!("job {}", job.job), &dotted(&head));
-    let (tone, word) = match job.end.as_ref().map(|end| end.outcome) {
-        Some(Outcome::Done) => (Tone::Good, "done"),
-        Some(Outcome::NotDone) if job.dry_run => (Tone::Plain, "planned"),
-        Some(Outcome::NotDone) => (Tone::Bad, "not done"),
-        Some(Outcome::Unknown) => (Tone::Unsure, "unknown"),
+    let (tone, word) = match job.end.as_ref().map(|end| (end.outcome, end.exit_code)) {
+        Some((Outcome::Done, _)) => (Tone::Good, "done"),
+        Some((Outcome::NotDone, 0)) if job.dry_run => (Tone::Plain, "planned"),
+        Some((Outcome::NotDone, _)) => (Tone::Bad, "not done"),
+        Some((Outcome::Unknown, _)) => (Tone::Unsure, "unknown"),
         None => (Tone::Unsure, "open"),
     };
     let text = match &job.end {
         Some(end) => dotted(&[end.message.clone(), format!("exit code {}", end.exit_code)]),
-        None => "it runs still, or was cut short: repeat its command".to_owned(),
+        None => format!("it runs still, or was cut short: then tethercert resume {}", job.job),
     };
     screen.columns(tone, &format!("        {word:8}  "), &text);
 }

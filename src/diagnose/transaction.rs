@@ -10,7 +10,7 @@ use crate::service::{Enrolment, ErrorClass, Publication, ServiceError, SignIn, S
 use crate::tls::Connector;
 use crate::world::World;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Who is told, and asked for the secret.
@@ -72,6 +72,24 @@ pub struct Transaction<'a, T> {
 /// A step did not go well, and has been told.
 struct Stopped;
 
+/// How long what changes something on a server may go on when somebody stops the test: a publication, or a registration
+/// with its end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Somebody stopped the test.
+#[derive(Debug, thiserror::Error)]
+#[error("it was stopped")]
+struct Interrupted;
+
+/// The end of it, unless somebody stops the test and it goes on for longer than it may.
+async fn to_its_end<T>(work: impl Future<Output = T>, stop: &Stop) -> Option<T> {
+    let mut work = Box::pin(work);
+    tokio::select! {
+        ended = &mut work => Some(ended),
+        () = stop.asked() => tokio::time::timeout(GRACE, work).await.ok(),
+    }
+}
+
 impl<T: Tester> Transaction<'_, T> {
     /// Runs it to its end, or to the step that does not go well.
     pub async fn run<E: Enrolment>(mut self, service: &mut E, connector: &Arc<Connector>) -> Report {
@@ -121,7 +139,12 @@ impl<T: Tester> Transaction<'_, T> {
             let host = service.sign_in_host(&user, way).await?;
             Ok((survey, host))
         };
-        let (survey, host) = match looked.await {
+        let stop = self.registrar.stop.clone();
+        let looked = tokio::select! {
+            looked = looked => looked,
+            () = stop.asked() => return Err(self.interrupted(Step::WebServices, None, began)),
+        };
+        let (survey, host) = match looked {
             Ok(looked) => looked,
             Err(error) => return Err(self.service_failed(Step::WebServices, None, began.elapsed(), &error)),
         };
@@ -139,12 +162,22 @@ impl<T: Tester> Transaction<'_, T> {
         let said = format!("trusted by this computer, offers {way}{clock}");
         self.good(Step::WebServices, server, began.elapsed(), said);
 
-        let credential = match self.tester.credential(&host).await {
-            Ok(credential) => credential,
-            Err(error) => return Err(self.nothing_given(Step::WebTicket, host, &error)),
+        let began = Instant::now();
+        let given = tokio::select! {
+            given = self.tester.credential(&host) => Some(given),
+            () = stop.asked() => None,
+        };
+        let credential = match given {
+            Some(Ok(credential)) => credential,
+            Some(Err(error)) => return Err(self.nothing_given(Step::WebTicket, host, &error)),
+            None => return Err(self.interrupted(Step::WebTicket, Some(host), began)),
         };
         let began = Instant::now();
-        let ticket = match service.sign_in(&user, &credential).await {
+        let signed_in = tokio::select! {
+            signed_in = service.sign_in(&user, &credential) => signed_in,
+            () = stop.asked() => return Err(self.interrupted(Step::WebTicket, Some(host), began)),
+        };
+        let ticket = match signed_in {
             Ok(ticket) => ticket,
             Err(error) => return Err(self.service_failed(Step::WebTicket, Some(host), began.elapsed(), &error)),
         };
@@ -163,7 +196,16 @@ impl<T: Tester> Transaction<'_, T> {
             signing_request: request.clone(),
             request_id: uuid::Builder::from_random_bytes(self.world.random("publication")).into_uuid(),
         };
-        let published = match service.publish(&ticket, &publication).await {
+        if stop.is_asked() {
+            return Err(self.interrupted(Step::Certificate, None, began));
+        }
+        let Some(published) = to_its_end(service.publish(&ticket, &publication), &stop).await else {
+            *remains = Some(self.remains(None));
+            let next = format!("see whether it was published: {}", commands::published_certificates(&user));
+            let trouble = Trouble::of(&Interrupted, None, next, ErrorClass::Unknown);
+            return Err(self.stop(Step::Certificate, Some(survey.host), began.elapsed(), trouble));
+        };
+        let published = match published {
             Ok(published) => published,
             Err(error) => {
                 if error.outcome_unknown() {
@@ -214,6 +256,11 @@ impl<T: Tester> Transaction<'_, T> {
         facts: &mut Option<Facts>,
     ) -> Vec<AddressReport> {
         let credentials = vec![credential];
+        if self.registrar.stop.is_asked() {
+            let server = self.registrar.server.to_string();
+            self.interrupted(Step::Connect, Some(server), Instant::now());
+            return Vec::new();
+        }
         let endpoint = self.device.endpoint(&self.user);
         let AtRegistrar { server, each_address, rules, .. } = self.registrar.clone();
         let client = Arc::new(Client::new(connector.clone(), endpoint, credentials, rules, self.world.clone()));
@@ -233,6 +280,9 @@ impl<T: Tester> Transaction<'_, T> {
         };
         let mut reports: Vec<AddressReport> = Vec::new();
         for address in addresses {
+            if self.registrar.stop.is_asked() {
+                break;
+            }
             if reports.iter().all(|report| report.address != address) {
                 reports.push(self.at_address(&client, &server, address, facts).await);
             }
@@ -263,7 +313,10 @@ impl<T: Tester> Transaction<'_, T> {
     ) -> Result<(), Step> {
         let (stay, stop) = (self.registrar.stay, self.registrar.stop.clone());
         let (steps, tester) = (&mut self.steps, &mut *self.tester);
+        let (began, reached) = (Instant::now(), Mutex::new(None));
+        let reached = || reached.lock().unwrap_or_else(PoisonError::into_inner);
         let mut watch = |passed: &Passed| {
+            *reached() = Some(passed.stage);
             let step = StepReport {
                 step: passed.stage.into(),
                 server: Some(passed.server.to_string()),
@@ -287,12 +340,34 @@ impl<T: Tester> Transaction<'_, T> {
             }
             Ok::<_, Box<Failure>>(registration.sign_off(&mut watch).await?.facts)
         };
-        match went.await {
-            Ok(shown) => {
+        let mut went = Box::pin(went);
+        let ended = tokio::select! {
+            ended = &mut went => Some(ended),
+            () = stop.asked() => match *reached() {
+                None | Some(Stage::Connect | Stage::Ask) => None,
+                // Whoever may be registered by now is signed off first.
+                Some(_) => tokio::time::timeout(GRACE, &mut went).await.ok(),
+            },
+        };
+        drop(went);
+        let reached = *reached();
+        match ended {
+            None => {
+                let step = match reached {
+                    None => Step::Connect,
+                    Some(Stage::Connect) => Step::Challenge,
+                    Some(Stage::Ask) => Step::Handshake,
+                    Some(Stage::Handshake) => Step::Register,
+                    Some(Stage::Register | Stage::Renew | Stage::Stay | Stage::SignOff) => Step::SignOff,
+                };
+                let _ = self.interrupted(step, Some(server.to_string()), began);
+                Err(step)
+            }
+            Some(Ok(shown)) => {
                 *facts = Some(shown);
                 Ok(())
             }
-            Err(failure) => {
+            Some(Err(failure)) => {
                 let step = failure.stage.into();
                 self.registrar_failed(&failure);
                 *facts = Some(failure.facts);
@@ -335,6 +410,17 @@ impl<T: Tester> Transaction<'_, T> {
         };
         let trouble = Trouble::of(error, diagnosis, next, error.class());
         self.stop(step, server, latency, trouble)
+    }
+
+    /// Somebody stopped it in this step. Whoever may be registered then is so until that ends by itself.
+    fn interrupted(&mut self, step: Step, server: Option<String>, began: Instant) -> Stopped {
+        let (next, class) = match step {
+            Step::Register | Step::SignOff => {
+                ("nothing: a registration that nobody renews ends by itself", ErrorClass::Unknown)
+            }
+            _ => ("repeat the command", ErrorClass::Temporary),
+        };
+        self.stop(step, server, began.elapsed(), Trouble::of(&Interrupted, None, next, class))
     }
 
     /// The secret that this step needs is not there.

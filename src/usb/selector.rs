@@ -62,7 +62,11 @@ pub fn choose<'a>(
 ) -> Result<&'a Attached, UsbError> {
     let fits = |candidate: &&Attached| match selector {
         None => true,
-        Some(Selector::Port(slot)) => candidate.slot == *slot,
+        // Of one USB/IP server the port alone is enough, as screens have it.
+        Some(Selector::Port(slot)) => {
+            candidate.slot == *slot
+                || candidate.slot.is_usbip() && !slot.is_usbip() && candidate.slot.port() == slot.port()
+        }
         Some(Selector::Serial(serial)) => candidate.strings.serial.as_ref() == Some(serial),
         Some(Selector::Mac(address)) => mac(candidate) == Some(*address),
     };
@@ -187,6 +191,16 @@ mod tests {
         assert_eq!(choose(&candidates[..1], None, |_| None).unwrap(), &candidates[0]);
         assert!(matches!(choose(&candidates, None, |_| None), Err(UsbError::Ambiguous { .. })));
         assert!(matches!(choose(&[], None, |_| None), Err(UsbError::NotFound { .. })));
+    }
+
+    #[test]
+    fn of_a_usbip_server_the_port_alone_is_enough_and_of_this_computer_a_servers_is_not() {
+        let candidates = [phone("127.0.0.1:3240/1-1", "a"), phone("127.0.0.1:3240/1-2", "b")];
+        for text in ["port:1-2", "port:127.0.0.1:3240/1-2"] {
+            assert_eq!(choose(&candidates, Some(&text.parse().unwrap()), |_| None).unwrap(), &candidates[1]);
+        }
+        let selector = "port:127.0.0.1:3240/1-2".parse().unwrap();
+        assert!(choose(&[phone("1-2", "b")], Some(&selector), |_| None).is_err());
     }
 
     #[test]

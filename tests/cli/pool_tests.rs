@@ -2,11 +2,13 @@
 //! makes.
 
 use super::discovery::Network;
-use super::{TestLab, Tool, contains, path, plain, stable};
+use super::{TestLab, Tool, contains, path, plain, signal, stable};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Mutex;
 use tempfile::TempDir;
 use tethercert::diagnose::TestDevice;
@@ -318,4 +320,23 @@ fn a_test_that_lacks_something_says_which_option_it_needs() {
     assert!(nothing_kept.code == 2 && nothing_kept.stderr.contains("no earlier test"), "{}", nothing_kept.whole());
     let nobody = said(&user);
     assert!(nobody.code == 8 && nobody.stdout.contains("--password-file"), "{}", nobody.whole());
+}
+
+#[test]
+fn a_test_that_is_stopped_says_what_stays_published_and_which_step_was_not_done() {
+    // In the publication, which is waited for; and at a registrar that says nothing.
+    for (fault, step, stopped_at) in
+        [("slow=publish:2000", "web-ticket", "connect"), ("registrar-hangs", "connect", "challenge")]
+    {
+        let tool = Tool::new();
+        let mut command = tool.command(&["test", "client-auth", "--lab", "--json", "--fault", fault]);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.contains(&format!("\"step\":\"{step}\""))), "{fault}");
+        signal(&child, "INT");
+        let last: Value = serde_json::from_str(&lines.last().unwrap()).unwrap();
+        assert_eq!((&last["exit_code"], &last["stopped_at"]), (&7.into(), &stopped_at.into()), "{last}");
+        assert!(last["remains"]["certificate_sha256"].is_string(), "{last}");
+        assert_eq!(child.wait().unwrap().code(), Some(7));
+    }
 }

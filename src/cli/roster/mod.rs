@@ -176,7 +176,7 @@ fn linted(path: &Path, rows: usize, findings: &[Finding], screen: &Screen) -> Re
     if errors > 0 {
         return Err(CliError::usage(
             format!("the roster {name} has {}: nothing was begun", count(errors, "error")),
-            "correct the file; --lint looks at it without doing anything",
+            "correct the file, and repeat the command",
         ));
     }
     screen.json("linted", &LintedLine { roster: &name, rows, errors, warnings });

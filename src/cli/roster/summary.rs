@@ -15,6 +15,8 @@ struct SummaryLine<'a> {
     roster: &'a str,
     rows: Vec<RowLine<'a>>,
     done: usize,
+    /// By a dry run.
+    planned: usize,
     exit_code: u8,
 }
 
@@ -33,6 +35,9 @@ struct RowLine<'a> {
     vouched: Option<bool>,
 }
 
+/// What a dry run ends with.
+const PLANNED: &str = "planned";
+
 /// Says how each row stands, and gives what the program tells the shell.
 pub(super) fn tell(roster: &Roster, closing: &Closing, watch: bool, screen: &Screen) -> Exit {
     let ends: Vec<(RowLine<'_>, Exit)> =
@@ -40,15 +45,23 @@ pub(super) fn tell(roster: &Roster, closing: &Closing, watch: bool, screen: &Scr
     let all: Vec<Exit> = ends.iter().map(|(_, exit)| *exit).collect();
     let exit = Exit::of_several(&all);
     table(&ends, screen);
-    let done = all.iter().filter(|exit| **exit == Exit::Done).count();
-    let left = all.len() - done;
+    let planned = ends.iter().filter(|(line, _)| line.outcome == PLANNED).count();
+    let done = all.iter().filter(|exit| **exit == Exit::Done).count() - planned;
+    let left = all.len() - done - planned;
     let (tone, word) = if left == 0 { (Tone::Good, "done") } else { (Tone::Bad, "end") };
+    let dry =
+        if planned == 0 { String::new() } else { format!("{} planned, nothing was changed", count(planned, "row")) };
     let rest = if left == 0 { String::new() } else { format!("{} not done", count(left, "row")) };
-    let again = if left == 0 { "" } else { "repeat the command to go on: what is done stays done" }.to_owned();
+    let again = match (left, planned) {
+        (0, _) => "",
+        (_, 0) => "repeat the command to go on: what is done stays done",
+        _ => "repeat the command when they are plugged in",
+    };
     screen.blank();
-    screen.toned(tone, word, &dotted(&[format!("{done} of {} done", count(all.len(), "row")), rest, again]));
+    let rows = format!("{done} of {} done", count(all.len(), "row"));
+    screen.toned(tone, word, &dotted(&[rows, dry, rest, again.to_owned()]));
     let rows = ends.into_iter().map(|(line, _)| line).collect();
-    screen.json("summary", &SummaryLine { roster: roster.name(), rows, done, exit_code: exit.code() });
+    screen.json("summary", &SummaryLine { roster: roster.name(), rows, done, planned, exit_code: exit.code() });
     exit
 }
 
@@ -72,7 +85,7 @@ fn row_line<'a>(row: &'a Row, end: &RowEnd, roster: &Roster, watch: bool) -> (Ro
         RowEnd::Ended { slot, concluded } => {
             let (outcome, exit) = match concluded.ending {
                 Ending::Done { .. } => ("done", Exit::Done),
-                Ending::Planned => ("planned", Exit::Done),
+                Ending::Planned => (PLANNED, Exit::Done),
                 Ending::NotDone(remedyable) => ("not_done", remedyable.into()),
                 Ending::Unknown => ("unknown", Exit::Unknown),
             };

@@ -28,9 +28,6 @@ use tethercert::registrar::Rules;
 use tethercert::service::ErrorClass;
 use tethercert::world::World;
 
-/// How long signing off may take after a stop.
-const SIGN_OFF: Duration = Duration::from_secs(10);
-
 /// What both tests take.
 #[derive(ClapArgs, Debug)]
 pub(super) struct TestArgs {
@@ -164,15 +161,7 @@ impl Setting {
             world: World::system(),
             steps: steps.clone(),
         };
-        let mut running = std::pin::pin!(transaction.run(&mut service, &connector));
-        let report = tokio::select! {
-            report = &mut running => report,
-            () = stop.asked() => {
-                // Who stays registered is signed off first.
-                let grace = if registrar.stay.is_zero() { Duration::ZERO } else { SIGN_OFF };
-                tokio::time::timeout(grace, running).await.map_err(|_| ProvisionError::Stopped)?
-            }
-        };
+        let report = transaction.run(&mut service, &connector).await;
         Ok(outcome(name, &report, user, &chosen.url, &registrar.server.host, screen))
     }
 }

@@ -207,6 +207,8 @@ fn server(checked: &ServerChecked) -> Finding {
         Standing::Unknown => (Verdict::Unreachable, format!("its chain is unknown: {}", judgement.text)),
     };
     let (lacks, next_step) = match &checked.remedy {
+        // What a server does not send, the phone has.
+        _ if judgement.standing == Standing::Trusted => (Vec::new(), judgement.next_step.clone()),
         Some(Ok(remedy)) if !remedy.is_empty() => (
             Lacking::all(&remedy.anchors, &remedy.intermediates),
             Some("give the phone what it lacks over the cable: tethercert provision".to_owned()),
