@@ -61,10 +61,12 @@ fn each_trouble_of_discovery_has_its_section() {
 }
 
 #[test]
-fn each_error_of_the_registrar_has_its_section() {
+fn each_error_of_usb_and_of_the_registrar_has_its_section() {
     let values = regex::Regex::new(r"\{[^{}]*\}").unwrap();
     let error = regex::Regex::new(r#"#\[error\("((?:[^"\\]|\\.)*)""#).unwrap();
-    for code in [include_str!("../registrar/error.rs"), include_str!("../tls/tunnel/error.rs")] {
+    for code in
+        [include_str!("../usb/error.rs"), include_str!("../registrar/error.rs"), include_str!("../tls/tunnel/error.rs")]
+    {
         let mut texts =
             error.captures_iter(code).map(|found| values.replace_all(&found[1], "…").into_owned()).peekable();
         assert!(texts.peek().is_some());
