@@ -167,7 +167,7 @@ impl CliError {
                 | UsbError::Protocol { .. }
                 | UsbError::System { .. } => Exit::Failed,
             },
-            Self::Ledger(LedgerError::Busy { .. }) => Exit::Temporary,
+            Self::Ledger(LedgerError::Busy { .. } | LedgerError::AtWork { .. }) => Exit::Temporary,
             Self::NotRead { .. } | Self::Replay { .. } | Self::UsbCapture(CaptureError::Elsewhere { .. }) => {
                 Exit::Usage
             }

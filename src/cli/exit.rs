@@ -32,6 +32,13 @@ impl Exit {
         self as u8
     }
 
+    /// What a number says, as the ledger keeps it.
+    pub(crate) fn from_code(code: i32) -> Option<Self> {
+        use Exit::{Done, Failed, NeedsPerson, NotFound, Refused, SomeFailed, Temporary, Unknown, Usage};
+        let all = [Done, Failed, Usage, NotFound, SomeFailed, Unknown, Refused, Temporary, NeedsPerson];
+        all.into_iter().find(|exit| i32::from(exit.code()) == code)
+    }
+
     /// Of several: what all share; else that some failed, as soon as one is not done.
     pub(crate) fn of_several(all: &[Self]) -> Self {
         match all.split_first() {
@@ -69,6 +76,14 @@ impl From<ErrorClass> for Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_is_read_as_it_was_written() {
+        for code in 0..=8 {
+            assert_eq!(Exit::from_code(code).map(|exit| i32::from(exit.code())), Some(code));
+        }
+        assert_eq!((Exit::from_code(9), Exit::from_code(-1)), (None, None));
+    }
 
     #[test]
     fn several_share_a_code_or_some_failed() {

@@ -8,7 +8,7 @@ use super::text::{dotted, took};
 use serde::Serialize;
 use std::time::Duration;
 use tethercert::credential::{Certificate, Fingerprint, SipAddress};
-use tethercert::ledger::{self, JobNumber, Ledger, Phase, TransactionView, Unfinished};
+use tethercert::ledger::{self, JobEnd, JobNumber, Ledger, LedgerError, Phase, TransactionView, Unfinished};
 use tethercert::phone::{Authenticity, Remedyable, Traffic};
 use tethercert::provision::{
     Failure, Grade, Outcome, Plan, ProvisionError, Publishing, Receipt, Rehearsed, Settled, StepDone, StoreTry,
@@ -147,10 +147,12 @@ pub(crate) fn not_begun(error: &CliError, user: Option<&SipAddress>, screen: &Sc
     screen.columns(Tone::Bad, "not done  ", "nothing was begun, nothing was changed");
 }
 
-/// Says that a job could not be resumed: its phone is not there, or an option is missing. It stands as it stood.
+/// Says that a job could not be resumed: its phone is not there, an option is missing, or another process works on it. It
+/// stands as it stood.
 pub(crate) fn not_resumed(unfinished: &Unfinished, error: &CliError, screen: &Screen) -> Exit {
     screen.error(error);
-    let unknown = unfinished.transaction.as_ref().is_some_and(TransactionView::may_be_published);
+    let at_work = matches!(error, CliError::Ledger(LedgerError::AtWork { .. }));
+    let unknown = at_work || unfinished.transaction.as_ref().is_some_and(TransactionView::may_be_published);
     let line = OutcomeLine {
         outcome: if unknown { "unknown" } else { "not_done" },
         exit_code: error.exit().code(),
@@ -161,9 +163,12 @@ pub(crate) fn not_resumed(unfinished: &Unfinished, error: &CliError, screen: &Sc
         ..OutcomeLine::default()
     };
     screen.json("outcome", &line);
-    let (tone, word) = if unknown { (Tone::Unsure, "unknown  ") } else { (Tone::Bad, "not done  ") };
-    let text = dotted(&[format!("job {}", unfinished.job.job), "it stands as it stood".to_owned()]);
-    screen.columns(tone, word, &text);
+    let (tone, word, stands) = match (at_work, unknown) {
+        (true, _) => (Tone::Unsure, "at work  ", "another process works on it; nothing was done here"),
+        (false, true) => (Tone::Unsure, "unknown  ", "it stands as it stood"),
+        (false, false) => (Tone::Bad, "not done  ", "it stands as it stood"),
+    };
+    screen.columns(tone, word, &dotted(&[format!("job {}", unfinished.job.job), stands.to_owned()]));
     error.exit()
 }
 
@@ -184,13 +189,18 @@ pub(crate) async fn settled(unfinished: &Unfinished, settled: &Settled, ledger: 
     exit
 }
 
-/// Says how a job ended that another one has brought to its end meanwhile.
-pub(crate) async fn ended_meanwhile(
-    unfinished: &Unfinished,
-    ledger: &Ledger,
-    screen: &Screen,
-) -> Result<Exit, CliError> {
-    let phase = match &unfinished.transaction {
+/// Says how a job ended that was unfinished when it was listed. Where it was its own process that has ended it, its end is in
+/// the ledger and nothing is added; another job's gets written down.
+pub(crate) async fn ended_meanwhile(listed: &Unfinished, ledger: &Ledger, screen: &Screen) -> Result<Exit, CliError> {
+    let (station, number) = (listed.job.station, listed.job.job);
+    let now = ledger.jobs().await?.into_iter().find(|job| (job.station, job.job) == (station, number));
+    let end = now.and_then(|job| job.end).filter(|end| Some(end) != listed.job.end.as_ref());
+    if let Some(JobEnd { outcome, exit_code, message, next_step, .. }) = end {
+        let exit = Exit::from_code(exit_code).unwrap_or(Exit::Failed);
+        tell_settled(listed, &Settled { outcome, message, next_step }, exit, screen);
+        return Ok(exit);
+    }
+    let phase = match &listed.transaction {
         Some(transaction) => ledger.transaction(transaction.id).await?.map(|now| now.phase),
         None => None,
     };
@@ -203,13 +213,17 @@ pub(crate) async fn ended_meanwhile(
         },
         next_step: None,
     };
-    Ok(self::settled(unfinished, &settled, ledger, screen).await)
+    Ok(self::settled(listed, &settled, ledger, screen).await)
 }
 
 fn tell_settled(unfinished: &Unfinished, settled: &Settled, exit: Exit, screen: &Screen) {
-    let done = exit == Exit::Done;
+    let (tone, word, outcome) = match settled.outcome {
+        ledger::Outcome::Done => (Tone::Good, "done  ", "done"),
+        ledger::Outcome::NotDone => (Tone::Bad, "not done  ", "not_done"),
+        ledger::Outcome::Unknown => (Tone::Unsure, "unknown  ", "unknown"),
+    };
     let line = OutcomeLine {
-        outcome: if done { "done" } else { "not_done" },
+        outcome,
         exit_code: exit.code(),
         job: Some(unfinished.job.job),
         user: Some(&unfinished.job.user),
@@ -218,7 +232,6 @@ fn tell_settled(unfinished: &Unfinished, settled: &Settled, exit: Exit, screen: 
         ..OutcomeLine::default()
     };
     screen.json("outcome", &line);
-    let (tone, word) = if done { (Tone::Good, "done  ") } else { (Tone::Bad, "not done  ") };
     let mut parts = vec![format!("job {}", unfinished.job.job), settled.message.clone()];
     parts.extend(settled.next_step.clone());
     screen.columns(tone, word, &dotted(&parts));
@@ -400,4 +413,47 @@ pub(crate) fn line<'a>(
 
 fn named(certificates: &[Certificate]) -> Vec<Named> {
     certificates.iter().map(|c| Named { name: c.label(), sha256: c.fingerprint() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tethercert::ledger::{Event, Filter, JobStarted, State};
+    use uuid::Uuid;
+
+    /// A job that has begun nothing yet, as it was listed.
+    async fn listed(ledger: &Ledger) -> Unfinished {
+        let started = JobStarted {
+            tool: "0.1.0".into(),
+            lab: true,
+            dry_run: false,
+            user: "bob@contoso.example".parse().unwrap(),
+            slot: "port 1-4.2".into(),
+            terms: None,
+        };
+        ledger.begin_job(started).await.unwrap();
+        let listed = ledger.unfinished().await.unwrap().remove(0);
+        assert_eq!(listed.state, State::NothingBegun);
+        listed
+    }
+
+    #[tokio::test]
+    async fn a_job_that_has_ended_since_it_was_listed_is_told_with_its_own_end_and_nothing_is_written() {
+        let (user, fingerprint) = ("bob@contoso.example".parse().unwrap(), Fingerprint::of(b"a certificate"));
+        let proved = Event::Proved { device: Uuid::from_u128(1), transaction: None, fingerprint, user };
+        let ended = |outcome, exit_code| Event::JobEnded { outcome, exit_code, message: "…".into(), next_step: None };
+        for (work, end, exit) in [
+            (Some(proved), ended(ledger::Outcome::Done, 0), Exit::Done),
+            (None, ended(ledger::Outcome::NotDone, 8), Exit::NeedsPerson),
+        ] {
+            let ledger = Ledger::temporary("bench-1").await.unwrap();
+            let job = listed(&ledger).await;
+            for event in work.iter().chain([&end]) {
+                ledger.append(Some(job.job.job), event).await.unwrap();
+            }
+            let before = ledger.events(Filter::default()).await.unwrap();
+            assert_eq!(ended_meanwhile(&job, &ledger, &Screen::new(true)).await.unwrap(), exit);
+            assert_eq!(ledger.events(Filter::default()).await.unwrap(), before);
+        }
+    }
 }

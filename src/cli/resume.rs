@@ -13,10 +13,10 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use tethercert::credential::SipAddress;
-use tethercert::ledger::{JobNumber, JobPhone, Ledger, Phase, State, Terms, Unfinished};
+use tethercert::ledger::{JobNumber, JobPhone, Ledger, LedgerError, Phase, State, Terms, Unfinished};
 use tethercert::phone::{Again, Driver, Found, Parting, Phone};
 use tethercert::pool::{Origin, Setting};
-use tethercert::provision::{ProvisionError, Stop, bears_its_name, known_again, settle};
+use tethercert::provision::{ProvisionError, Stop, bears_its_name, known_again, settle_claimed};
 
 /// Bring unfinished jobs to their end
 ///
@@ -37,6 +37,9 @@ pub(crate) struct Args {
     /// Ledger that holds the jobs [env: TETHERCERT_LEDGER] [default: in this user's data folder]
     #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
+    /// Station of the ledger whose jobs are meant, where this computer had another name [default: this computer's name]
+    #[arg(long, value_name = "NAME")]
+    station: Option<String>,
     #[command(flatten)]
     as_user: SignInArgs,
     #[command(flatten)]
@@ -50,6 +53,9 @@ pub(crate) struct Args {
 /// An unfinished job of `--json`.
 #[derive(Serialize)]
 struct UnfinishedLine<'a> {
+    /// Where it is another station's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    station: Option<&'a str>,
     job: JobNumber,
     user: &'a SipAddress,
     phone: Option<String>,
@@ -68,19 +74,23 @@ pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
             "leave out --lab; the jobs of `tethercert lab` are in the ledger that was named with it",
         ));
     }
-    let ledger = Ledger::open_existing(&ledger_path(args.ledger.as_ref())?, &host_label()).await?;
+    let ledger = open(&args, screen).await?;
     let unfinished = ledger.unfinished().await?;
+    // Whose name was given, that one's jobs are meant.
+    let elsewhere = if args.station.is_none() { ledger.unfinished_elsewhere().await? } else { Vec::new() };
     let jobs = match args.job.map(JobNumber::new) {
         Some(number) => match unfinished.into_iter().find(|job| job.job.job == number) {
             Some(job) => vec![job],
-            None => return Err(not_unfinished(number, &ledger).await),
+            None => return Err(not_unfinished(number, &elsewhere, &ledger).await),
         },
         None => {
-            unfinished.iter().for_each(|job| show(job, screen));
+            unfinished.iter().for_each(|job| show(job, None, screen));
+            elsewhere.iter().for_each(|(station, job)| show(job, Some(station), screen));
             unfinished
         }
     };
     match jobs.len() {
+        0 if !elsewhere.is_empty() => return Err(only_elsewhere(&elsewhere)),
         0 => {
             screen.toned(Tone::Good, "done", "no job is unfinished");
             return Ok(Exit::Done);
@@ -96,13 +106,7 @@ pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
     let desk = Desk { bench: &bench, ledger: &ledger, screen, stop: &stop };
     let mut ends = Vec::new();
     for job in &jobs {
-        let number = job.job.job;
-        // What another job has ended meanwhile, it has ended for this one too.
-        let exit = match ledger.unfinished().await?.into_iter().find(|now| now.job.job == number) {
-            Some(now) => end(&now, &args, &secrets, &desk).await,
-            None => report::ended_meanwhile(job, &ledger, screen).await?,
-        };
-        ends.push((job, exit));
+        ends.push((job, go_on(job, &args, &secrets, &desk).await?));
     }
     let exit = match ends.as_slice() {
         [(_, exit)] if !args.all => *exit,
@@ -116,13 +120,43 @@ pub(crate) async fn run(args: Args, screen: &Screen) -> Result<Exit, CliError> {
     Ok(exit)
 }
 
+/// The ledger for the jobs that are meant, at this computer or at a station that is named.
+async fn open(args: &Args, screen: &Screen) -> Result<Ledger, CliError> {
+    let path = ledger_path(args.ledger.as_ref())?;
+    let Some(station) = &args.station else { return Ok(Ledger::open_existing(&path, &host_label()).await?) };
+    let ledger = Ledger::open_existing(&path, station).await?;
+    if ledger.own_station().await?.is_none() {
+        let known: Vec<String> = ledger.stations().await?.into_iter().map(|(_, label)| label).collect();
+        return Err(CliError::usage(
+            format!("the ledger has no station {station}"),
+            format!("name one that it has: {}", known.join(", ")),
+        ));
+    }
+    screen.note(&format!("these are the jobs of station {station}: they go on here, and in its part of the ledger"));
+    Ok(ledger)
+}
+
+/// One job as it stands once no other process works on it; since it was listed, that may have changed.
+async fn go_on(listed: &Unfinished, args: &Args, secrets: &Secrets, desk: &Desk<'_>) -> Result<Exit, CliError> {
+    let job = listed.job.job;
+    let _claim = match desk.ledger.claim(job).await {
+        Ok(claim) => claim,
+        Err(error @ LedgerError::AtWork { .. }) => return Ok(report::not_resumed(listed, &error.into(), desk.screen)),
+        Err(error) => return Err(error.into()),
+    };
+    match desk.ledger.unfinished().await?.into_iter().find(|now| now.job.job == job) {
+        Some(now) => Ok(end(&now, args, secrets, desk).await),
+        None => report::ended_meanwhile(listed, desk.ledger, desk.screen).await,
+    }
+}
+
 /// Brings one job to its end, and says what it is or what is missing.
 async fn end(unfinished: &Unfinished, args: &Args, secrets: &Secrets, desk: &Desk<'_>) -> Exit {
     let tried = async {
         if desk.stop.is_asked() {
             return Err(ProvisionError::Stopped.into());
         }
-        if let Some(settled) = settle(unfinished, desk.ledger).await? {
+        if let Some(settled) = settle_claimed(unfinished, desk.ledger).await? {
             return Ok(report::settled(unfinished, &settled, desk.ledger, desk.screen).await);
         }
         let missing =
@@ -276,7 +310,7 @@ async fn secrets(args: &Args, jobs: &[Unfinished], stop: &Stop) -> Result<Secret
 }
 
 /// A job that is not unfinished, in words.
-async fn not_unfinished(number: JobNumber, ledger: &Ledger) -> CliError {
+async fn not_unfinished(number: JobNumber, elsewhere: &[(String, Unfinished)], ledger: &Ledger) -> CliError {
     let own = ledger.own_station().await.ok().flatten();
     let jobs = ledger.jobs().await.unwrap_or_default();
     let job = jobs.iter().find(|job| job.job == number && Some(job.station) == own);
@@ -285,17 +319,39 @@ async fn not_unfinished(number: JobNumber, ledger: &Ledger) -> CliError {
             format!("job {number} has come to its end: {}", end.message),
             format!("to begin anew: tethercert provision --user {}", job.user),
         ),
-        None => CliError::usage(format!("there is no job {number}"), "see the numbers: tethercert ledger show"),
+        None => match elsewhere.iter().find(|(_, unfinished)| unfinished.job.job == number) {
+            Some((station, _)) => CliError::usage(
+                format!("there is no job {number} of this computer; station {station} has an unfinished one"),
+                format!("to go on with that one here: tethercert resume {number} --station '{station}'"),
+            ),
+            None => CliError::usage(format!("there is no job {number}"), "see the numbers: tethercert ledger show"),
+        },
     }
 }
 
-fn show(unfinished: &Unfinished, screen: &Screen) {
+/// Nothing is left of this computer, as it is called now.
+fn only_elsewhere(elsewhere: &[(String, Unfinished)]) -> CliError {
+    let stations: BTreeSet<&str> = elsewhere.iter().map(|(station, _)| station.as_str()).collect();
+    let each: Vec<String> = stations.iter().map(|station| format!("tethercert resume --station '{station}'")).collect();
+    let stations = stations.into_iter().collect::<Vec<_>>().join(", ");
+    CliError::NeedsPerson {
+        message: format!(
+            "no job of this computer ({}) is unfinished; the ledger has {} under another name: {stations}",
+            host_label(),
+            count(elsewhere.len(), "unfinished job")
+        ),
+        next: format!("if this computer was called so, or they are to end here: {}", each.join("; ")),
+    }
+}
+
+fn show(unfinished: &Unfinished, station: Option<&str>, screen: &Screen) {
     let job = &unfinished.job;
     let phone = job.phone.as_ref();
     let needs = needs(unfinished);
     screen.json(
         "unfinished",
         &UnfinishedLine {
+            station,
             job: job.job,
             user: &job.user,
             phone: phone.map(|phone| format!("{} {}", phone.maker, phone.model)),
@@ -307,11 +363,9 @@ fn show(unfinished: &Unfinished, screen: &Screen) {
     );
     let needs =
         if needs.is_empty() { "needs nothing more".to_owned() } else { format!("needs {}", needs.join(" and ")) };
-    screen.columns(
-        Tone::Plain,
-        &label(job.job),
-        &dotted(&[job.user.to_string(), card(unfinished), state(unfinished).to_owned(), needs]),
-    );
+    let mut parts = vec![job.user.to_string(), card(unfinished), state(unfinished).to_owned(), needs];
+    parts.extend(station.map(|station| format!("of station {station}")));
+    screen.columns(Tone::Plain, &label(job.job), &dotted(&parts));
 }
 
 /// The phone of a job: `Acme Desk 2 LAB00001`.
@@ -326,6 +380,9 @@ fn label(job: JobNumber) -> String {
 }
 
 fn state(unfinished: &Unfinished) -> &'static str {
+    if unfinished.at_work {
+        return "at work now in another process";
+    }
     match (unfinished.state, unfinished.transaction.as_ref().map(|transaction| transaction.phase)) {
         (State::NothingBegun, _) => "cut short before anything was begun",
         (State::Proved, _) => "proved, its end was not written",
@@ -341,6 +398,9 @@ fn state(unfinished: &Unfinished) -> &'static str {
 
 /// What it takes to go on.
 fn needs(unfinished: &Unfinished) -> Vec<String> {
+    if unfinished.at_work {
+        return vec!["to end there".to_owned()];
+    }
     if unfinished.state != State::Open {
         return Vec::new();
     }
@@ -367,6 +427,7 @@ fn summary(ends: &[(&Unfinished, Exit)], screen: &Screen) {
             Exit::Done => (Tone::Good, "done"),
             Exit::Unknown => (Tone::Unsure, "unknown"),
             Exit::NotFound => (Tone::Unsure, "the phone is not plugged in"),
+            Exit::Temporary => (Tone::Unsure, "not yet"),
             _ => (Tone::Bad, "not done"),
         };
         let text = dotted(&[word.to_owned(), unfinished.job.user.to_string(), card(unfinished)]);

@@ -1,5 +1,6 @@
 //! Why the ledger could not be read or written, and what a person does about it.
 
+use super::JobNumber;
 use std::path::PathBuf;
 use uuid::Uuid;
 
@@ -59,6 +60,12 @@ pub enum LedgerError {
         /// What SQLite said.
         #[source]
         source: sqlx::Error,
+    },
+    /// A process works on the job, and whoever else wants to waits for it.
+    #[error("job {job} is at work now in another process")]
+    AtWork {
+        /// The job.
+        job: JobNumber,
     },
     /// An event is not the one that was written, or one is missing.
     #[error("the ledger {} was changed by somebody: event {sequence} of station {station} {what}", path.display())]
@@ -129,6 +136,7 @@ impl LedgerError {
                 "make room on that disk and run the same command again; nothing was begun without its record"
             }
             Self::Busy { .. } => "wait for the other program or close it, then run the same command again",
+            Self::AtWork { .. } => "wait until it has ended there, or end it there, then repeat",
             Self::Broken { .. } => {
                 "keep this file for whoever investigates, restore the last good copy or begin a new one with --ledger"
             }

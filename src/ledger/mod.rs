@@ -9,6 +9,7 @@
 //! predecessor and hash of an event are made in one write transaction.
 
 mod chain;
+mod claim;
 mod encoding;
 mod error;
 mod event;
@@ -20,6 +21,7 @@ mod view;
 
 pub use crate::phone::TransactionId;
 pub use chain::{Head, Record, Verified};
+pub use claim::Claim;
 pub use error::{Break, LedgerError};
 pub use event::{Authenticity, Event, JobStarted, Outcome, RosterLine, Standing, Terms};
 pub use store::{Filter, Ledger, default_path};

@@ -1,9 +1,10 @@
 //! The file behind the ledger.
 
 use super::chain::{NOTHING_BEFORE, Record, Row, Stop, Verified, Walk};
+use super::claim::{Claim, Claims};
 use super::error::LedgerError;
-use super::event::{Event, JobStarted};
-use super::view::{self, JobSummary, TransactionView};
+use super::event::{Event, JobStarted, Outcome};
+use super::view::{self, JobSummary, LastOfEach, TransactionView};
 use super::{JobNumber, Sequence, TransactionId};
 use crate::credential::SipAddress;
 use crate::folders;
@@ -31,6 +32,7 @@ pub struct Ledger {
     pool: SqlitePool,
     path: PathBuf,
     label: String,
+    claims: Claims,
     /// Removed with the last clone. Stands after `pool`, so that the file is let go first.
     _folder: Option<std::sync::Arc<tempfile::TempDir>>,
 }
@@ -96,7 +98,7 @@ impl Ledger {
             .foreign_keys(true)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(PATIENCE);
-        let ledger = Self {
+        let mut ledger = Self {
             // Connects when first used. The one connection lives as long as the ledger.
             pool: SqlitePoolOptions::new()
                 .max_connections(1)
@@ -109,9 +111,14 @@ impl Ledger {
                 .connect_lazy_with(options),
             path: path.to_owned(),
             label: label.to_owned(),
+            claims: Claims::none(path),
             _folder: folder.map(std::sync::Arc::new),
         };
         ledger.prepare().await?;
+        if ledger._folder.is_none() {
+            ledger.claims = Claims::beside(path)
+                .map_err(|source| LedgerError::NotWritable { path: path.to_owned(), source: source.into() })?;
+        }
         Ok(ledger)
     }
 
@@ -158,7 +165,7 @@ impl Ledger {
         &self.path
     }
 
-    /// Begins a job with the station's next number.
+    /// Begins a job with the station's next number. It is claimed until its end is appended, or the ledger dropped.
     pub async fn begin_job(&self, started: JobStarted) -> Result<JobNumber, LedgerError> {
         let mut transaction = self.begin().await?;
         let station = self.station(&mut transaction).await?;
@@ -168,9 +175,12 @@ impl Ledger {
             .await
             .map_err(|error| self.failed(error))?;
         let job = JobNumber(last.unsigned_abs() + 1);
+        // Before anybody can see the job.
+        let claim = self.claims.take(&station, job)?;
         self.insert(&mut transaction, station, OffsetDateTime::now_utc(), Some(job), &Event::JobStarted(started))
             .await?;
         transaction.commit().await.map_err(|error| self.failed(error))?;
+        self.claims.hold(job, claim);
         Ok(job)
     }
 
@@ -178,7 +188,25 @@ impl Ledger {
     ///
     /// A future that is dropped before leaves the event either wholly written or not at all.
     pub async fn append(&self, job: Option<JobNumber>, event: &Event) -> Result<Sequence, LedgerError> {
-        self.append_at(OffsetDateTime::now_utc(), job, event).await
+        let written = self.append_at(OffsetDateTime::now_utc(), job, event).await;
+        if let (Some(job), Event::JobEnded { .. }) = (job, event) {
+            self.claims.let_go(job);
+        }
+        written
+    }
+
+    /// The claim on a job of this station, so that no other process works on it meanwhile. What was read of the job before
+    /// may have changed by then.
+    ///
+    /// # Errors
+    /// [`LedgerError::AtWork`] where another process, or this one, works on it. Else as of every reading.
+    pub async fn claim(&self, job: JobNumber) -> Result<Claim, LedgerError> {
+        let station = self.own_station().await?.unwrap_or_default();
+        self.claims.take(&station.to_string(), job)
+    }
+
+    pub(super) fn is_at_work(&self, station: Uuid, job: JobNumber) -> bool {
+        self.claims.is_taken(&station.to_string(), job)
     }
 
     async fn append_at(
@@ -189,8 +217,11 @@ impl Ledger {
     ) -> Result<Sequence, LedgerError> {
         let mut transaction = self.begin().await?;
         let station = self.station(&mut transaction).await?;
-        let sequence = self.insert(&mut transaction, station, now, job, event).await?;
+        let sequence = self.insert(&mut transaction, station.clone(), now, job, event).await?;
         transaction.commit().await.map_err(|error| self.failed(error))?;
+        if let (Some(job), Event::JobEnded { outcome: Outcome::Done, .. }) = (job, event) {
+            self.claims.remove(&station, job);
+        }
         Ok(sequence)
     }
 
@@ -299,7 +330,25 @@ impl Ledger {
             kinds.push_bind(*kind);
         });
         query.push(")");
-        Ok(view::summaries(self.fetch(query).await?))
+        let records = self.fetch(query).await?;
+        Ok(view::summaries(records, &self.last_of_each().await?))
+    }
+
+    /// The last event of each job, of the kinds that this version knows.
+    async fn last_of_each(&self) -> Result<LastOfEach, LedgerError> {
+        let mut query = QueryBuilder::new("SELECT station, job, MAX(sequence) FROM events WHERE kind IN (");
+        let mut kinds = query.separated(", ");
+        Event::KINDS.iter().for_each(|kind| {
+            kinds.push_bind(*kind);
+        });
+        query.push(") AND job IS NOT NULL GROUP BY station, job");
+        let rows: Vec<(String, i64, i64)> =
+            query.build_query_as().fetch_all(&self.pool).await.map_err(|error| self.failed(error))?;
+        let read = |(station, job, last): (String, i64, i64)| {
+            let station = station.parse().ok()?;
+            Some(((station, JobNumber(job.unsigned_abs())), Sequence(last.unsigned_abs())))
+        };
+        Ok(rows.into_iter().filter_map(read).collect())
     }
 
     /// The stations of this ledger with their labels.

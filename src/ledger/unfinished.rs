@@ -5,6 +5,7 @@ use super::event::Outcome;
 use super::store::{Filter, Ledger};
 use super::view::{JobSummary, Phase, TransactionView};
 use super::{JobNumber, TransactionId};
+use uuid::Uuid;
 
 /// What the exit code of a job says that was stopped, or met something that passes: it can go on.
 const TEMPORARY: i32 = 7;
@@ -18,12 +19,14 @@ pub struct Unfinished {
     pub transaction: Option<TransactionView>,
     /// How it stands.
     pub state: State,
+    /// Whether a process works on it at this moment, by its claim.
+    pub at_work: bool,
 }
 
 /// How an unfinished job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// It was cut short, or runs still, before anything was begun in a phone.
+    /// Nothing was begun in a phone when it was cut short, or as far as it runs.
     NothingBegun,
     /// The phone has to be asked, and perhaps the service.
     Open,
@@ -42,8 +45,29 @@ impl Ledger {
     /// # Errors
     /// As of every reading.
     pub async fn unfinished(&self) -> Result<Vec<Unfinished>, LedgerError> {
-        let Some(station) = self.own_station().await? else { return Ok(Vec::new()) };
-        let jobs: Vec<JobSummary> = self.jobs().await?.into_iter().filter(|job| job.station == station).collect();
+        match self.own_station().await? {
+            Some(station) => self.unfinished_of(station, &self.jobs().await?).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The jobs of this ledger's other stations that have not come to their end, with the stations' labels. A computer that
+    /// got a new name is another station.
+    ///
+    /// # Errors
+    /// As of every reading.
+    pub async fn unfinished_elsewhere(&self) -> Result<Vec<(String, Unfinished)>, LedgerError> {
+        let (own, jobs) = (self.own_station().await?, self.jobs().await?);
+        let mut elsewhere = Vec::new();
+        for (station, label) in self.stations().await?.into_iter().filter(|(station, _)| Some(*station) != own) {
+            let theirs = self.unfinished_of(station, &jobs).await?;
+            elsewhere.extend(theirs.into_iter().map(|unfinished| (label.clone(), unfinished)));
+        }
+        Ok(elsewhere)
+    }
+
+    async fn unfinished_of(&self, station: Uuid, all: &[JobSummary]) -> Result<Vec<Unfinished>, LedgerError> {
+        let jobs: Vec<&JobSummary> = all.iter().filter(|job| job.station == station).collect();
         let mut unfinished = Vec::new();
         for job in &jobs {
             let end = job.end.as_ref().map(|end| end.outcome);
@@ -57,7 +81,8 @@ impl Ledger {
                     && later.phone.as_ref().zip(job.phone.as_ref()).is_some_and(|(later, phone)| later.may_be(phone))
             });
             if let Some(state) = state(job, transaction.as_ref(), finished_later.map(|later| later.job)) {
-                unfinished.push(Unfinished { job: job.clone(), transaction, state });
+                let at_work = self.is_at_work(station, job.job);
+                unfinished.push(Unfinished { job: (*job).clone(), transaction, state, at_work });
             }
         }
         Ok(unfinished)
@@ -86,7 +111,8 @@ fn state(job: &JobSummary, transaction: Option<&TransactionView>, later: Option<
         (Some(Phase::Proved), None) => Some(State::Proved),
         (Some(Phase::Aborted), None) => Some(State::Dropped),
         (None | Some(Phase::Proved | Phase::Aborted), Some(_)) => None,
-        (Some(_), Some(end)) if end.outcome == Outcome::NotDone => {
+        // What is, or may be, published is to be brought to its end, whatever its job was told.
+        (Some(phase), Some(end)) if end.outcome == Outcome::NotDone && !phase.is_pending() => {
             (end.exit_code == TEMPORARY && later.is_none()).then_some(State::Open)
         }
         (Some(_), _) => Some(later.map_or(State::Open, State::Superseded)),
@@ -135,10 +161,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_ended_unknown_or_may_go_on_later_is_unfinished_until_the_phone_has_proved_it() {
-        for (outcome, exit_code, open) in
-            [(Outcome::Unknown, 5, true), (Outcome::NotDone, 7, true), (Outcome::NotDone, 8, false)]
+        for (events, outcome, exit_code, open) in
+            [(10, Outcome::Unknown, 5, true), (6, Outcome::NotDone, 7, true), (6, Outcome::NotDone, 8, false)]
         {
-            let ledger = told_to(10).await;
+            let ledger = told_to(events).await;
             let job = Some(JobNumber(1));
             ledger.append(job, &ended(outcome, exit_code)).await.unwrap();
             assert_eq!(states(&ledger).await.contains(&State::Open), open, "{outcome:?}");
@@ -155,7 +181,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_job_that_is_resumed_and_cut_short_again_is_unfinished_again() {
-        let ledger = told_to(10).await;
+        let ledger = told_to(6).await;
         let job = Some(JobNumber(1));
         ledger.append(job, &ended(Outcome::NotDone, 8)).await.unwrap();
         assert_eq!(states(&ledger).await, []);
@@ -164,12 +190,82 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_stations_jobs_are_its_own() {
+    async fn an_end_that_the_jobs_work_follows_is_none() {
+        for work in [5, 10, 13] {
+            let ledger = told_to(4).await;
+            let job = Some(JobNumber(1));
+            ledger.append(job, &Event::JobResumed { tool: "0.1.0".into(), slot: None }).await.unwrap();
+            ledger.append(job, &ended(Outcome::NotDone, 1)).await.unwrap();
+            assert_eq!(states(&ledger).await, []);
+            for event in &samples::events()[4..work] {
+                ledger.append(job, event).await.unwrap();
+            }
+            assert_eq!(states(&ledger).await, [State::Open], "{work}");
+            assert_eq!(ledger.jobs().await.unwrap()[0].end, None);
+            ledger.append(job, &ended(Outcome::Done, 0)).await.unwrap();
+            assert_eq!(states(&ledger).await, []);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_may_be_published_is_unfinished_whatever_its_job_was_told() {
+        for (events, states_then) in [(6, vec![]), (10, vec![State::Open]), (11, vec![State::Open]), (17, vec![])] {
+            let ledger = told_to(events).await;
+            ledger.append(Some(JobNumber(1)), &ended(Outcome::NotDone, 1)).await.unwrap();
+            assert_eq!(states(&ledger).await, states_then, "{events}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_is_at_work_from_its_beginning_to_its_end_and_as_long_as_its_process_lives() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.sqlite");
+        let open = async || Ledger::open(&path, "bench-1").await.unwrap();
+        let (works, looks) = (open().await, open().await);
+        let job = works.begin_job(samples::started()).await.unwrap();
+        let at_work = async || looks.unfinished().await.unwrap()[0].at_work;
+        assert!(at_work().await);
+        assert!(matches!(looks.claim(job).await, Err(LedgerError::AtWork { .. })));
+        assert!(matches!(works.claim(job).await, Err(LedgerError::AtWork { .. })), "also in the same process");
+
+        works.append(Some(job), &ended(Outcome::Unknown, 5)).await.unwrap();
+        works.append(Some(job), &Event::JobResumed { tool: "0.1.0".into(), slot: None }).await.unwrap();
+        assert!(!at_work().await, "its end was written");
+        let claim = looks.claim(job).await.unwrap();
+        assert!(at_work().await);
+        drop(claim);
+        assert!(!at_work().await);
+
+        let other = open().await;
+        let cut_short = other.begin_job(samples::started()).await.unwrap();
+        assert!(looks.claim(cut_short).await.is_err());
+        drop(other);
+        assert!(looks.claim(cut_short).await.is_ok(), "nobody works on it");
+    }
+
+    #[tokio::test]
+    async fn a_job_that_is_done_leaves_nothing_beside_the_ledger() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.sqlite");
+        let ledger = Ledger::open(&path, "bench-1").await.unwrap();
+        let job = ledger.begin_job(samples::started()).await.unwrap();
+        let claims = || std::fs::read_dir(folder.path().join("ledger.sqlite-jobs")).unwrap().count();
+        assert_eq!(claims(), 1);
+        ledger.append(Some(job), &ended(Outcome::Done, 0)).await.unwrap();
+        assert_eq!(claims(), 0);
+    }
+
+    #[tokio::test]
+    async fn another_stations_jobs_are_its_own_and_can_be_told() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.sqlite");
         let (one, two) = (Ledger::open(&path, "bench-1").await.unwrap(), Ledger::open(&path, "bench-2").await.unwrap());
         one.begin_job(samples::started()).await.unwrap();
         assert_eq!((states(&one).await.len(), states(&two).await.len()), (1, 0));
+        assert_eq!(one.unfinished_elsewhere().await.unwrap(), []);
+        let elsewhere = two.unfinished_elsewhere().await.unwrap();
+        let [(label, unfinished)] = elsewhere.as_slice() else { panic!("{elsewhere:?}") };
+        assert_eq!((label.as_str(), unfinished.state), ("bench-1", State::NothingBegun));
     }
 
     #[tokio::test]

@@ -32,7 +32,7 @@ pub struct JobSummary {
     pub phone: Option<JobPhone>,
     /// The certificate that the phone proved.
     pub proved: Option<Fingerprint>,
-    /// How it ended. Nothing: it runs still, or was cut short.
+    /// How it ended. Nothing: it runs still, or was cut short, whatever was written of its end before it went on.
     pub end: Option<JobEnd>,
 }
 
@@ -272,11 +272,14 @@ impl TransactionView {
 /// The kinds of event that [`summaries`] reads.
 pub(super) const SUMMARISED: [&str; 5] = ["job_started", "phone_identified", "proved", "job_ended", "job_resumed"];
 
-/// One summary per job; the records are each station's in order.
-pub(super) fn summaries(records: Vec<Record>) -> Vec<JobSummary> {
+/// Which event of a job is its last.
+pub(super) type LastOfEach = std::collections::HashMap<(Uuid, JobNumber), Sequence>;
+
+/// One summary per job; the records are each station's in order. An end that something of its job follows is none.
+pub(super) fn summaries(records: Vec<Record>, last: &LastOfEach) -> Vec<JobSummary> {
     let mut jobs: Vec<JobSummary> = Vec::new();
     let mut places = std::collections::HashMap::new();
-    for Record { station, job, time, event, .. } in records {
+    for Record { station, sequence, job, time, event, .. } in records {
         let Some(job) = job else { continue };
         if let Event::JobStarted(started) = event {
             places.insert((station, job), jobs.len());
@@ -305,6 +308,7 @@ pub(super) fn summaries(records: Vec<Record>) -> Vec<JobSummary> {
             // It runs again; how it ended before is history.
             Event::JobResumed { .. } => summary.end = None,
             Event::Proved { fingerprint, .. } => summary.proved = Some(fingerprint),
+            Event::JobEnded { .. } if last.get(&(station, job)).is_some_and(|last| *last > sequence) => {}
             Event::JobEnded { outcome, exit_code, message, next_step } => {
                 summary.end = Some(JobEnd { time, outcome, exit_code, message, next_step });
             }

@@ -173,9 +173,9 @@ impl ProvisionError {
             | Self::Declined { .. }
             | Self::NeedsPerson { .. }
             | Self::OtherPending { .. } => Remedyable::Person,
-            Self::Stopped | Self::StoreUnavailable { .. } | Self::Ledger(LedgerError::Busy { .. }) => {
-                Remedyable::Temporary
-            }
+            Self::Stopped
+            | Self::StoreUnavailable { .. }
+            | Self::Ledger(LedgerError::Busy { .. } | LedgerError::AtWork { .. }) => Remedyable::Temporary,
             Self::Ledger(_)
             | Self::Untrusted { .. }
             | Self::Certificate { .. }

@@ -6,7 +6,7 @@ use super::outcome::Expected;
 use super::story::{Ended, Record, Story};
 use super::{Job, Operator, Outcome, ProvisionError, Stop, Verified};
 use crate::credential::{Certificate, Remedy};
-use crate::ledger::{self, JobNumber, JobPhone, Ledger, State, TransactionView, Unfinished};
+use crate::ledger::{self, JobNumber, JobPhone, Ledger, LedgerError, State, TransactionView, Unfinished};
 use crate::phone::{Again, Difference, Driver, Identified, Identity, PhoneError, PhoneState};
 use crate::service::Enrolment;
 use std::time::Duration;
@@ -38,13 +38,31 @@ pub fn bears_its_name(of: &JobPhone, job: JobNumber, difference: Difference) -> 
     PhoneError::AnotherPhone { what: format!("{named}, and {difference}") }
 }
 
-/// Ends a job whose end the ledger knows already. Nothing: the phone has to be asked, by [`resume`].
+/// Ends a job whose end the ledger knows already. Nothing: the phone has to be asked, by [`resume`]; or a process works on
+/// the job, or has ended it meanwhile.
 ///
 /// What such a job may have published and no phone has proved is written down as orphaned.
 ///
 /// # Errors
 /// Those of the ledger.
 pub async fn settle(unfinished: &Unfinished, ledger: &Ledger) -> Result<Option<Settled>, ProvisionError> {
+    let job = unfinished.job.job;
+    let _claim = match ledger.claim(job).await {
+        Ok(claim) => claim,
+        Err(LedgerError::AtWork { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    match ledger.unfinished().await?.into_iter().find(|now| now.job.job == job) {
+        Some(now) => settle_claimed(&now, ledger).await,
+        None => Ok(None),
+    }
+}
+
+/// As [`settle`], for whoever has the [`Claim`](ledger::Claim) on the job and has read it since.
+///
+/// # Errors
+/// Those of the ledger.
+pub async fn settle_claimed(unfinished: &Unfinished, ledger: &Ledger) -> Result<Option<Settled>, ProvisionError> {
     let record = Record { ledger, job: unfinished.job.job };
     let not_done =
         |message: String, next: Option<String>| Settled { outcome: ledger::Outcome::NotDone, message, next_step: next };
@@ -84,6 +102,8 @@ fn resumed(slot: Option<String>) -> ledger::Event {
 }
 
 /// Rolls an unfinished job forward, under its own number, on its phone. Every end but *unknown* is its last.
+///
+/// Whoever calls it has the [`Claim`](ledger::Claim) on the job and has read it since.
 pub async fn resume<D: Driver, E: Enrolment, O: Operator>(
     job: &Job,
     unfinished: &Unfinished,

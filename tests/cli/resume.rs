@@ -4,8 +4,10 @@ use super::{Ran, TestLab, Tool, contains, path, signal, snapshot};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::time::Duration;
 use tethercert::lab::phone::Lies;
 use tethercert::lab::web_services::Kind;
+use tethercert::ledger::Ledger;
 
 /// `resume` with nothing but where the phones are: the rest is in the ledger.
 fn resume<'a>(lab: &'a TestLab, more: &[&'a str]) -> Vec<&'a str> {
@@ -201,4 +203,86 @@ fn what_is_committed_is_proved_without_a_secret_and_without_the_pool() {
     lab.lab.web().faults().hang_up = Some((Kind::CertProvMetadata, 99));
     let ran = tool.run(&resume(&lab, &[]));
     assert_eq!(ran.code, 0, "{}", ran.whole());
+}
+
+#[test]
+fn a_job_whose_process_lives_is_left_to_it_and_one_whose_process_died_is_ended() {
+    let lab = TestLab::start(1, |_| {});
+    let tool = Tool::new();
+    lab.lab.web().faults().slow = Some((Kind::Ticket, Duration::from_secs(600)));
+    let arguments = [&lab.script(&["--json"])[..], &alices_password(&lab)].concat();
+    let mut works = tool.command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(works.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said.any(|line| line.contains("\"plan\"")), "the job was begun");
+    let events = || tool.run(&["ledger", "show", "--job", "1", "--json"]).stdout;
+    let before = events();
+    for more in [&["--json"][..], &["--json", "--all"], &["--json", "1"]] {
+        let ran = tool.run(&resume(&lab, more));
+        let [outcome] = outcomes(&ran).try_into().unwrap();
+        let code = if more.contains(&"--all") { 4 } else { 7 };
+        assert_eq!((ran.code, &outcome["exit_code"]), (code, &7.into()), "{}", ran.whole());
+        assert_eq!(outcome["outcome"], "unknown", "{outcome}");
+    }
+    snapshot("resume of a job at work", &tool.run(&resume(&lab, &[])).whole());
+    assert_eq!(events(), before, "nothing was written about it");
+
+    works.kill().unwrap();
+    works.wait().unwrap();
+    let ran = tool.run(&resume(&lab, &["--json"]));
+    let [outcome] = outcomes(&ran).try_into().unwrap();
+    assert_eq!((ran.code, &outcome["outcome"]), (1, &"not_done".into()), "{}", ran.whole());
+    assert!(outcome["message"].as_str().unwrap().contains("cut short before anything was begun"), "{outcome}");
+}
+
+/// As if this computer had been called so when it began its jobs.
+fn call_the_station(tool: &Tool, lab: &TestLab, name: &str) {
+    let path = tool.home.path().join(".local/share/tethercert/ledger.sqlite");
+    lab.runtime.block_on(async {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+        let database = sqlx::SqlitePool::connect_with(options).await.unwrap();
+        let triggers: Vec<String> =
+            sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'stations'")
+                .fetch_all(&database)
+                .await
+                .unwrap();
+        for trigger in triggers {
+            let sql = format!("DROP TRIGGER {trigger}");
+            sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&database).await.unwrap();
+        }
+        sqlx::query("UPDATE stations SET label = $1").bind(name).execute(&database).await.unwrap();
+        database.close().await;
+        let ledger = Ledger::open_existing(&path, name).await.unwrap();
+        assert_eq!(ledger.unfinished().await.unwrap().len(), 1);
+        ledger.close().await;
+    });
+}
+
+#[test]
+fn the_jobs_of_a_computer_that_got_a_new_name_are_named_and_go_on_where_that_is_said() {
+    let lab = TestLab::start(1, |_| {});
+    let tool = Tool::new();
+    leave_unknown(&tool, &lab);
+    call_the_station(&tool, &lab, "bench-old");
+    for more in [&["--json"][..], &["--json", "--all"]] {
+        let ran = tool.run(&resume(&lab, more));
+        assert_eq!((ran.code, &ran.last()["exit_code"]), (8, &8.into()), "{}", ran.whole());
+        assert_eq!((&ran.lines()[0]["station"], &ran.lines()[0]["job"]), (&"bench-old".into(), &1.into()));
+        assert!(ran.last()["next_step"].as_str().unwrap().contains("tethercert resume --station 'bench-old'"));
+    }
+    let by_number = tool.run(&resume(&lab, &["1"]));
+    assert_eq!(by_number.code, 2, "{}", by_number.whole());
+    assert!(by_number.stderr.contains("tethercert resume 1 --station"), "{}", by_number.whole());
+    let nobody = tool.run(&resume(&lab, &["--station", "bench-odl"]));
+    assert_eq!(nobody.code, 2);
+    assert!(nobody.stderr.contains("bench-old"), "{}", nobody.whole());
+
+    let [option, file] = alices_password(&lab);
+    let ran = tool.run(&resume(&lab, &["1", "--station", "bench-old", option, file]));
+    assert_eq!(ran.code, 0, "{}", ran.whole());
+    assert!(ran.stderr.contains("these are the jobs of station bench-old"), "{}", ran.whole());
+    let jobs = tool.run(&["ledger", "show", "--json"]).lines();
+    assert_eq!((jobs.len(), &jobs[0]["outcome"]), (1, &"done".into()), "it went on under its own number");
+    let left = tool.run(&resume(&lab, &[]));
+    assert_eq!(left.code, 0, "{}", left.whole());
+    assert_eq!(tool.run(&["ledger", "verify"]).code, 0);
 }
