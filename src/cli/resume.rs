@@ -223,12 +223,14 @@ async fn asked(unfinished: &Unfinished, args: &Args, secrets: &Secrets, desk: &D
         add_sign_in(&mut sign_in, terms);
         add_pool(&mut pool, terms)?;
     }
+    let require_authentic = terms.is_some_and(|terms| terms.require_authentic);
     let decisions = Decisions {
         // The ledger says which phone it is, and the job had a yes to replace what the phone names still.
         yes: true,
         replace: true,
-        no_code: true,
-        require_authentic: terms.is_some_and(|terms| terms.require_authentic),
+        // A phone that has made itself a new key for its sessions is vouched for only by a code compared anew.
+        no_code: !require_authentic,
+        require_authentic,
         parting: match terms.and_then(|terms| terms.parting.as_deref()) {
             Some("sign-in") => Some(Parting::SignIn),
             Some("restart") => Some(Parting::Restart),

@@ -4,7 +4,7 @@ use super::chain::Record;
 use super::event::{Authenticity, Event, Outcome, Terms};
 use super::{JobNumber, Sequence, TransactionId};
 use crate::credential::{Fingerprint, SipAddress};
-use crate::phone::{Again, Difference, ProvedKeys};
+use crate::phone::{Again, ProvedKeys};
 use crate::service::Publication;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -56,10 +56,10 @@ pub struct JobPhone {
 }
 
 impl JobPhone {
-    /// Whether `other` goes by the same device UUID, and no key shows that it is another phone.
+    /// Whether this phone, met later, may be `other`: it goes by the same device UUID, and nothing shows that it is another.
     pub fn may_be(&self, other: &Self) -> bool {
         let another = match (&self.keys, &other.keys) {
-            (Some(keys), Some(before)) => matches!(keys.again(before), Again::Another(Difference::FactoryKey)),
+            (Some(keys), Some(before)) => matches!(keys.again(before), Again::Another(_)),
             (None, _) | (_, None) => false,
         };
         self.device == other.device && !another

@@ -5,7 +5,7 @@ use super::job::LabPhone;
 use super::story::Story;
 use super::{Operator, ProvisionError};
 use crate::credential::{Certificate, SipAddress};
-use crate::ledger::{self, JobNumber, Phase, TransactionView};
+use crate::ledger::{self, Filter, JobNumber, Phase, TransactionView};
 use crate::phone::{
     Again, Authenticity, Difference, Driver, Identified, Identity, PhoneState, ProvedKeys, TransactionId,
 };
@@ -61,20 +61,78 @@ impl Transaction {
 
 impl<O: Operator> Story<'_, O> {
     pub(super) async fn meet<D: Driver>(&mut self, phone: &mut D) -> Result<Met, ProvisionError> {
-        let Identified { identity, mut authenticity, keys } = self.until_stopped(phone.identify()).await??;
+        let Identified { identity, mut authenticity, keys } = self.identify(phone).await?;
+        // Before anything else that can fail: from here on a failure has to be called by its right name.
+        let newest = self.record.ledger.newest_publication(identity.device, Some(&self.job.user)).await?;
+        self.refuse_anothers_name(newest.as_ref(), &identity, &keys).await?;
+        self.heed(newest.as_ref());
+        self.tell_of_another_by_its_name(&identity, &keys).await?;
+        self.write_identified(&identity, &authenticity, keys).await?;
+
         let attention = if identity.abilities.attention { ATTENTION } else { Duration::ZERO };
         let state = self.until_stopped(phone.look(attention)).await??;
         let looked_at = self.job.world.moment();
-
-        // Before anything that can fail: from here on a failure has to be called by its right name.
-        let newest = self.record.ledger.newest_publication(identity.device, Some(&self.job.user)).await?;
         let transaction = self.transaction(&identity, &keys, &state, newest.as_ref()).await?;
-        self.tell_of_another_by_its_name(&identity, &keys).await?;
 
         let seen = self.seen(&identity, &authenticity, &state);
         if !authenticity.is_vouched() && identity.abilities.screen && self.job.compare_code {
             self.compare_code(phone, &mut authenticity).await?;
+            if authenticity.is_vouched() {
+                self.write_identified(&identity, &authenticity, keys).await?;
+            }
         }
+        self.refuse_mixed_worlds(&authenticity)?;
+        if let (Authenticity::Nothing { reason }, true) = (&authenticity, self.job.require_authentic) {
+            return Err(ProvisionError::Policy {
+                what: format!("nothing vouches for this phone: {reason}"),
+                next: "repeat at a terminal without --yes and compare the short code, or provision without \
+                       --require-authentic"
+                    .into(),
+            });
+        }
+        let answer = self.operator.is_this_the_phone(&seen).await;
+        self.stop_here()?;
+        match answer {
+            Answer::Yes => Ok(Met { identity, authenticity, state, looked_at, transaction, newest }),
+            Answer::No => Err(ProvisionError::Declined { what: "this phone" }),
+            Answer::Nobody => Err(ProvisionError::NeedsPerson {
+                what: "somebody has to say that this is the phone".into(),
+                option: "--yes",
+            }),
+        }
+    }
+
+    /// Who the phone is. One that proves the very key whose short code was compared in this job is vouched for by it still.
+    pub(super) async fn identify<D: Driver>(&mut self, phone: &mut D) -> Result<Identified, ProvisionError> {
+        let mut identified = self.until_stopped(phone.identify()).await??;
+        if !identified.authenticity.is_vouched() && self.code_was_compared(&identified).await? {
+            phone.code_was_compared();
+            identified.authenticity = Authenticity::Code;
+        }
+        Ok(identified)
+    }
+
+    async fn code_was_compared(&self, identified: &Identified) -> Result<bool, ProvisionError> {
+        let Some(station) = self.record.ledger.own_station().await? else { return Ok(false) };
+        let filter = Filter { station: Some(station), job: Some(self.record.job), ..Filter::default() };
+        let records = self.record.ledger.events(filter).await?;
+        Ok(records.iter().any(|record| match &record.event {
+            ledger::Event::PhoneIdentified {
+                device,
+                authenticity: ledger::Authenticity::ComparedCode,
+                keys: Some(compared),
+                ..
+            } => *device == identified.identity.device && compared.session == identified.keys.session,
+            _ => false,
+        }))
+    }
+
+    async fn write_identified(
+        &self,
+        identity: &Identity,
+        authenticity: &Authenticity,
+        keys: ProvedKeys,
+    ) -> Result<(), ProvisionError> {
         self.record
             .write(ledger::Event::PhoneIdentified {
                 maker: identity.maker.clone(),
@@ -90,25 +148,37 @@ impl<O: Operator> Story<'_, O> {
                 },
                 keys: Some(keys),
             })
-            .await?;
-        self.refuse_mixed_worlds(&authenticity)?;
-        if let (Authenticity::Nothing { reason }, true) = (&authenticity, self.job.require_authentic) {
-            return Err(ProvisionError::Policy {
-                what: format!("nothing vouches for this phone: {reason}"),
-                next: "repeat at a terminal without --yes and compare the short code, or without --require-authentic"
-                    .into(),
-            });
+            .await
+    }
+
+    /// What may be published for this user on a phone, and is not proved on it, makes every failure from here on an
+    /// *unknown*, before the phone was even looked at.
+    pub(super) fn heed(&mut self, newest: Option<&TransactionView>) {
+        if !self.rolls_on {
+            let unproved = unproved(newest);
+            self.rolls_on = unproved.is_some();
+            self.already =
+                unproved.map(|_| "an earlier job has published, or may have; the phone has not proved it".into());
         }
-        let answer = self.operator.is_this_the_phone(&seen).await;
-        self.stop_here()?;
-        match answer {
-            Answer::Yes => Ok(Met { identity, authenticity, state, looked_at, transaction, newest }),
-            Answer::No => Err(ProvisionError::Declined { what: "this phone" }),
-            Answer::Nobody => Err(ProvisionError::NeedsPerson {
-                what: "somebody has to say that this is the phone".into(),
-                option: "--yes",
-            }),
-        }
+    }
+
+    /// The pool would give the one phone's certificate to the other.
+    async fn refuse_anothers_name(
+        &self,
+        newest: Option<&TransactionView>,
+        identity: &Identity,
+        keys: &ProvedKeys,
+    ) -> Result<(), ProvisionError> {
+        let Some(known) = unproved(newest) else { return Ok(()) };
+        let Some((job, difference)) = self.of_another_phone(known, keys).await? else { return Ok(()) };
+        Err(ProvisionError::Policy {
+            what: format!(
+                "this phone goes by the device UUID {} of another phone, whose job {job} is unfinished, and the pool tells \
+                 phones apart by it alone; {difference}",
+                identity.device
+            ),
+            next: format!("first bring that phone's job to its end: tethercert resume {job}"),
+        })
     }
 
     /// A lab's anchors and certificates go only to a lab's phone.
@@ -179,20 +249,7 @@ impl<O: Operator> Story<'_, O> {
         let installed = |known: &TransactionView| {
             known.published.as_ref().is_some_and(|published| Some(published.fingerprint) == in_use)
         };
-        // What may be at the service and is not proved on the phone makes every failure from here on an *unknown*.
-        let unproved = newest.filter(|known| known.may_be_published() && known.phase != Phase::Proved);
-        if let Some(known) = unproved {
-            if let Some(job) = self.of_another_phone(known, keys).await? {
-                return Err(ProvisionError::Policy {
-                    what: format!(
-                        "this phone goes by the device UUID {} of another phone, whose job {job} is unfinished, and the pool \
-                         tells phones apart by it alone",
-                        identity.device
-                    ),
-                    next: format!("first bring that phone's job to its end: tethercert resume {job}"),
-                });
-            }
-            self.rolls_on = true;
+        if let Some(known) = unproved(newest) {
             self.already = Some(match installed(known) {
                 true => "an earlier job's certificate is on the phone, and was not proved yet".into(),
                 false => "an earlier job has published, or may have; the phone has not got it".into(),
@@ -236,18 +293,20 @@ impl<O: Operator> Story<'_, O> {
         }
     }
 
-    /// The job in which another phone than this one worked on a transaction, where their factory keys show it.
+    /// The job in which another phone than this one worked on a transaction, and what shows that it is another.
     async fn of_another_phone(
         &self,
         known: &TransactionView,
         keys: &ProvedKeys,
-    ) -> Result<Option<JobNumber>, ProvisionError> {
+    ) -> Result<Option<(JobNumber, Difference)>, ProvisionError> {
         let Some((station, job)) = known.jobs.last() else { return Ok(None) };
         let jobs = self.record.ledger.jobs().await?;
         let before = jobs.iter().find(|it| (it.station, it.job) == (*station, *job));
         let before = before.and_then(|job| job.phone.as_ref()?.keys);
-        let another = |before: ProvedKeys| keys.again(&before) == Again::Another(Difference::FactoryKey);
-        Ok(before.is_some_and(another).then_some(*job))
+        Ok(match before.map(|before| keys.again(&before)) {
+            Some(Again::Another(difference)) => Some((*job, difference)),
+            Some(Again::Same | Again::NotProved) | None => None,
+        })
     }
 
     /// A device UUID is a claim, and the pool goes by it: who bears another phone's is told of.
@@ -301,6 +360,11 @@ impl<O: Operator> Story<'_, O> {
             })
             .await
     }
+}
+
+/// What may be at the service, and is not proved on the phone.
+fn unproved(newest: Option<&TransactionView>) -> Option<&TransactionView> {
+    newest.filter(|known| known.may_be_published() && known.phase != Phase::Proved)
 }
 
 /// Whether what the phone calls its user is this user.

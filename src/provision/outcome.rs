@@ -17,7 +17,8 @@ use time::OffsetDateTime;
 pub enum Outcome {
     /// The phone holds the identity and the trust, and has proved it.
     Done(Box<Receipt>),
-    /// The phone is as it was, and nothing that was published can still come to it.
+    /// The phone is as it was, and nothing that was published can still come to it. Or the phone never said who it is: then
+    /// this run has changed nothing on it, and what an earlier job left there is that job's to tell.
     NotDone(Failure),
     /// Something was published or committed that could not be confirmed. `resume`, or the same command again, finds out and
     /// goes on.

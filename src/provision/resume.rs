@@ -147,7 +147,11 @@ impl<O: Operator> Story<'_, O> {
         phone: &mut D,
         service: &mut E,
     ) -> Result<Ended, ProvisionError> {
-        let identified = self.until_stopped(phone.identify()).await??;
+        if let Some(of) = &unfinished.job.phone {
+            let newest = self.record.ledger.newest_publication(of.device, Some(&self.job.user)).await?;
+            self.heed(newest.as_ref());
+        }
+        let identified = self.identify(phone).await?;
         let again = match &unfinished.job.phone {
             None => Again::NotProved,
             Some(of) => match known_again(&identified, of) {

@@ -30,13 +30,16 @@ pub async fn provision<D: Driver, E: Enrolment, O: Operator>(
         Ok(number) => number,
         Err(error) => {
             let error = error.into();
-            return Outcome::NotDone(Failure { job: None, error, already: None, steps: Vec::new() });
+            return Outcome::NotDone(Failure { job: None, error, already: Some(UNMET.into()), steps: Vec::new() });
         }
     };
     let mut story = Story::new(job, Record { ledger, job: number }, operator, stop);
     let ended = story.tell(phone, service).await;
     story.end(ended)
 }
+
+/// What can be said before the phone has said who it is: an earlier job may have left it with anything.
+const UNMET: &str = "this run has changed nothing on the phone";
 
 /// Writes into the ledger for one job.
 #[derive(Clone, Copy)]
@@ -97,7 +100,7 @@ impl<'a, O: Operator> Story<'a, O> {
             jitter: job.jitter.clone(),
             publishing: Publishing { of: job.publish_tries.max(1), ..Publishing::default() },
             rehearsed: None,
-            already: None,
+            already: Some(UNMET.into()),
             rolls_on: false,
         }
     }

@@ -44,7 +44,13 @@ impl Recorder {
     /// Those of the ledger.
     pub async fn end(&self, outcome: &Outcome, device: Option<Uuid>, ledger: &Ledger) -> Result<(), LedgerError> {
         self.tape.note(Kind::Outcome, outcome_value(outcome));
-        let (Some(device), Some(job)) = (device, job_of(outcome)) else { return Ok(()) };
+        let Some(job) = job_of(outcome) else { return Ok(()) };
+        let seen = match device {
+            Some(device) => Some(device),
+            // It said who it is, and was gone before anybody saw it.
+            None => identified_in(job, ledger).await?,
+        };
+        let Some(device) = seen else { return Ok(()) };
         let known = known_before(device, job, ledger).await?;
         for event in known.into_iter().rev() {
             self.tape.note_first(Kind::Known, event);
@@ -59,6 +65,15 @@ fn job_of(outcome: &Outcome) -> Option<JobNumber> {
         Outcome::NotDone(failure) | Outcome::Unknown(failure) => failure.job,
         Outcome::Planned(plan) => plan.job,
     }
+}
+
+async fn identified_in(job: JobNumber, ledger: &Ledger) -> Result<Option<Uuid>, LedgerError> {
+    let Some(station) = ledger.own_station().await? else { return Ok(None) };
+    let records = ledger.events(Filter { station: Some(station), job: Some(job), ..Filter::default() }).await?;
+    Ok(records.iter().find_map(|record| match record.event {
+        ledger::Event::PhoneIdentified { device, .. } => Some(device),
+        _ => None,
+    }))
 }
 
 /// What other jobs have written of the phone and its transactions, each with the number of its job.

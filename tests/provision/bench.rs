@@ -165,8 +165,13 @@ impl Bench {
             self.ledger.append(Some(unfinished.job.job), &end).await.unwrap();
             return Resumed::Settled(settled);
         }
+        Resumed::Ran(self.go_on(&self.job(), unfinished, answers).await)
+    }
+
+    /// One that the ledger alone cannot end, with these options.
+    pub async fn go_on(&self, job: &Job, unfinished: &Unfinished, answers: &mut Answers<'_>) -> Outcome {
         let (stop, mut phone, mut service) = (Stop::default(), self.open().await.unwrap(), self.pool.enrolment());
-        let job = Job { user: unfinished.job.user.clone(), replace: true, ..self.job() };
+        let job = Job { user: unfinished.job.user.clone(), replace: true, ..job.clone() };
         let outcome = resume(&job, unfinished, phone.driver(), &mut service, &self.ledger, answers, &stop).await;
         // As the command line does: a job waits for its own phone.
         let waits = match &outcome {
@@ -176,7 +181,7 @@ impl Bench {
         if !waits {
             self.write_end(&outcome).await;
         }
-        Resumed::Ran(outcome)
+        outcome
     }
 
     /// Every event of one kind, in words.

@@ -192,12 +192,20 @@ async fn a_new_job_does_not_take_another_phones_unfinished_one_for_its_own() {
     let own = bench.phone().clone();
     assert!(bench.killed_after(Stage::Publish).await);
     own.at_rest().await;
-    let double = bench.lab.double();
-    let double = bench.lab.replace(PORT, double);
-    let error = not_done(bench.run(&bench.job(), &mut bench.answers()).await);
-    assert!(error.to_string().contains("of another phone, whose job 1 is unfinished"), "{error}");
-    assert!(error.next_step().contains("tethercert resume 1"), "{}", error.next_step());
-    assert!(untouched(&double));
+    let mut without_its_maker = bench.lab.double();
+    without_its_maker.factory = None;
+    for (double, evidence) in
+        [(without_its_maker, "nothing does now"), (bench.lab.double(), "its factory key is another")]
+    {
+        let double = bench.lab.replace(PORT, double);
+        let error = not_done(bench.run(&bench.job(), &mut bench.answers()).await);
+        assert!(error.to_string().contains("of another phone, whose job 1 is unfinished"), "{error}");
+        assert!(error.to_string().contains(evidence), "{error}");
+        assert!(error.next_step().contains("tethercert resume 1"), "{}", error.next_step());
+        assert!(untouched(&double));
+    }
+    assert_eq!(bench.written("orphaned").await.len() + bench.written("aborted").await.len(), 0);
+    let double = bench.lab.phone().clone();
 
     // Once that one is brought to its end, the technician is told whose name the other bears.
     bench.lab.exporter().plug(PORT, Box::new(own.device()));
@@ -207,6 +215,33 @@ async fn a_new_job_does_not_take_another_phones_unfinished_one_for_its_own() {
     done(bench.run(&bench.job(), &mut answers).await);
     let told = |event: &Event| matches!(event, Event::Notice { text } if text.contains("goes by the same device UUID"));
     assert!(answers.events.iter().any(told));
+}
+
+#[tokio::test]
+async fn another_users_job_on_another_phone_of_the_same_name_ends_nothing_of_the_first() {
+    for vouched in [true, false] {
+        let mut bench = Bench::new().await;
+        let own = bench.phone().clone();
+        assert!(bench.killed_after(Stage::Publish).await);
+        own.at_rest().await;
+        let mut double = bench.lab.double();
+        if !vouched {
+            double.factory = None;
+        }
+        bench.lab.replace(PORT, double);
+        let bob = bench.lab.web().users()[1].clone();
+        let mut answers = Answers { login: bob.login, password: bob.password, ..bench.answers() };
+        let outcome = bench.run(&Job { user: bob.sip, ..bench.job() }, &mut answers).await;
+        bench.write_end(&outcome).await;
+        done(outcome);
+        assert_eq!(bench.written("orphaned").await.len() + bench.written("aborted").await.len(), 0);
+        let unfinished = bench.ledger.unfinished().await.unwrap();
+        assert_eq!(unfinished.iter().map(|job| job.state).collect::<Vec<_>>(), [State::Open], "vouched: {vouched}");
+
+        bench.lab.exporter().plug(PORT, Box::new(own.device()));
+        assert!(matches!(resumed(&bench).await, Outcome::Done(_)));
+        assert_eq!(own.installed(), bench.published());
+    }
 }
 
 #[tokio::test]

@@ -1,10 +1,11 @@
 //! Recorded jobs run again without phone and network, and notice what is sent otherwise.
 
-use crate::bench::{Bench, alice, done};
+use crate::bench::{Bench, PORT, alice, done, told};
 use std::path::Path;
+use tethercert::lab::usbip::{Cut, Side};
 use tethercert::lab::web_services::Kind;
 use tethercert::ledger::Ledger;
-use tethercert::provision::{Job, Outcome, Stop, provision};
+use tethercert::provision::{Job, Outcome, Stage, Stop, provision};
 use tethercert::recording::{HEADING, Recorded, Recorder, ReplayError, Replayed, Witnessed, replay};
 use tethercert::service::SignInWay;
 
@@ -87,6 +88,30 @@ async fn a_second_job_is_replayed_with_what_the_ledger_knew_of_the_first() {
     assert!(done(outcome).unchanged);
     assert!(text.contains("ledger knew:"), "{text}");
     assert!(same(&text).await.outcome.contains("nothing to do"));
+}
+
+#[tokio::test]
+async fn a_job_cut_before_the_phone_was_seen_is_replayed_with_what_the_ledger_knew_of_it() {
+    let bench = Bench::new().await;
+    assert!(bench.killed_after(Stage::Install).await);
+    bench.phone().at_rest().await;
+    for transfer in 1.. {
+        bench.lab.exporter().replug(PORT);
+        bench.lab.exporter().cut(PORT, Cut { transfer, side: Side::Before });
+        if bench.open().await.is_err() {
+            continue;
+        }
+        bench.lab.exporter().replug(PORT);
+        bench.lab.exporter().cut(PORT, Cut { transfer, side: Side::Before });
+        let (outcome, text) = recorded(&bench, &bench.job(), &bench.ledger).await;
+        if told(&outcome).contains("reading the phone's state") {
+            assert!(matches!(outcome, Outcome::Unknown(_)));
+            assert!(text.contains("ledger knew:"), "{text}");
+            assert!(same(&text).await.outcome.contains("unknown"), "{text}");
+            break;
+        }
+        assert!(matches!(outcome, Outcome::NotDone(_)), "transfer {transfer}: the phone was seen");
+    }
 }
 
 #[tokio::test]

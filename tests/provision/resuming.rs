@@ -6,9 +6,9 @@ use tethercert::lab::phone::{Clock, Consent, Lies, StoredIdentity};
 use tethercert::lab::pki::ServerFaults;
 use tethercert::lab::usbip::{Cut, Side};
 use tethercert::lab::web_services::{CertificateFault, Kind};
-use tethercert::ledger::{self, Filter, Ledger};
+use tethercert::ledger::{self, Filter, Ledger, State};
 use tethercert::phone::tether::HostKey;
-use tethercert::phone::{Parting, PhoneError, Remedyable};
+use tethercert::phone::{Authenticity, Parting, PhoneError, Remedyable};
 use tethercert::provision::{Answer, Event, Job, Outcome, Proof, ProvisionError, Stage, Stop, check_up, provision};
 use tethercert::service::ocauth::Pool;
 use tethercert::world::World;
@@ -91,6 +91,124 @@ async fn what_is_committed_and_not_proved_stays_unknown_until_it_is_proved() {
 
     bench.lab.web().faults().hang_up = None;
     assert!(bench.done().await.unchanged);
+}
+
+#[tokio::test]
+async fn a_later_job_is_unknown_once_it_knows_the_phone_and_before_that_says_only_what_it_did() {
+    let bench = Bench::new().await;
+    assert!(bench.killed_after(Stage::Install).await);
+    bench.phone().at_rest().await;
+    let (mut unmet, mut unseen) = (0, 0);
+    for transfer in 1.. {
+        bench.lab.exporter().replug(PORT);
+        bench.lab.exporter().cut(PORT, Cut { transfer, side: Side::After });
+        let outcome = bench.run(&bench.job(), &mut bench.answers()).await;
+        let (Outcome::NotDone(failure) | Outcome::Unknown(failure)) = &outcome else { break };
+        let (Some(job), already) = (failure.job, failure.already.as_deref()) else { continue };
+        bench.write_end(&outcome).await;
+        if told(&outcome).contains("during opening the session") {
+            assert!(matches!(outcome, Outcome::NotDone(_)));
+            assert_eq!(already, Some("this run has changed nothing on the phone"), "transfer {transfer}");
+            unmet += 1;
+            continue;
+        }
+        assert!(matches!(outcome, Outcome::Unknown(_)), "transfer {transfer}: {}", told(&outcome));
+        assert!(already.is_some(), "transfer {transfer}");
+        unseen += usize::from(told(&outcome).contains("during reading the phone's state"));
+        let open = bench.ledger.unfinished().await.unwrap();
+        assert!(open.iter().any(|it| it.job.job == job && it.state == State::Open), "`resume {job}` is what is said");
+    }
+    assert!(unmet > 0 && unseen > 0, "{unmet}, {unseen}");
+}
+
+#[tokio::test]
+async fn a_job_that_was_unknown_for_an_earlier_ones_certificate_is_so_when_it_is_resumed_too() {
+    let bench = Bench::new().await;
+    bench.lab.web().faults().answer_lost = 2;
+    bench.write_end(&unknown_outcome(bench.run(&bench.job(), &mut bench.answers()).await)).await;
+    // The second job has a transaction of its own, and comes to no publication.
+    bench.phone().forget_what_is_pending();
+    let cable = bench.lab.exporter().cable(PORT);
+    let hook = move |event: &Event| {
+        if matches!(event, Event::StepDone(done) if done.step == Stage::Request) {
+            cable.pull();
+        }
+    };
+    let mut answers = Answers { hook: Some(Box::new(hook)), ..bench.answers() };
+    bench.write_end(&unknown_outcome(bench.run(&bench.job(), &mut answers).await)).await;
+    let second = bench.ledger.unfinished().await.unwrap().pop().unwrap();
+    assert_eq!(second.job.job.get(), 2);
+    assert!(!second.transaction.as_ref().unwrap().may_be_published());
+
+    let mut seen = 0;
+    for transfer in 1.. {
+        bench.lab.exporter().replug(PORT);
+        bench.lab.exporter().cut(PORT, Cut { transfer, side: Side::Before });
+        let Ok(_) = bench.open().await else { continue };
+        bench.lab.exporter().replug(PORT);
+        bench.lab.exporter().cut(PORT, Cut { transfer, side: Side::Before });
+        let outcome = unknown_outcome(bench.go_on(&bench.job(), &second, &mut bench.answers()).await);
+        seen += usize::from(told(&outcome).contains("during opening the session"));
+        if told(&outcome).contains("during reading the phone's state") {
+            break;
+        }
+    }
+    assert!(seen > 0);
+}
+
+fn unknown_outcome(outcome: Outcome) -> Outcome {
+    assert!(matches!(outcome, Outcome::Unknown(_)), "{}", told(&outcome));
+    outcome
+}
+
+/// A job that wants a phone that something vouches for, on one for which only the compared code does, cut after it published.
+async fn cut_after_a_compared_code() -> (Bench, Job) {
+    let mut bench = Bench::with_phones(0).await;
+    let mut material = bench.lab.material(1);
+    material.factory = None;
+    bench.lab.plug(material);
+    let cable = bench.lab.exporter().cable(PORT);
+    let hook = move |event: &Event| {
+        if matches!(event, Event::StepDone(done) if done.step == Stage::Publish) {
+            cable.pull();
+        }
+    };
+    let mut answers = Answers { code: Answer::Yes, hook: Some(Box::new(hook)), ..bench.answers() };
+    let job = Job { require_authentic: true, ..bench.job() };
+    let outcome = bench.run(&Job { compare_code: true, ..job.clone() }, &mut answers).await;
+    assert_eq!(answers.codes_seen.len(), 1);
+    bench.write_end(&unknown_outcome(outcome)).await;
+    bench.lab.exporter().replug(PORT);
+    (bench, job)
+}
+
+#[tokio::test]
+async fn a_phone_whose_code_was_compared_goes_on_by_the_key_that_the_code_vouched_for() {
+    let (bench, job) = cut_after_a_compared_code().await;
+    let [unfinished] = bench.ledger.unfinished().await.unwrap().try_into().unwrap();
+    let receipt = done(bench.go_on(&job, &unfinished, &mut bench.answers()).await);
+    assert_eq!(receipt.authenticity, Authenticity::Code);
+    assert_eq!(bench.phone().installed(), bench.published());
+
+    // It vouches for the job in which it was compared, and for no other.
+    let error = not_done(bench.run(&Job { renew: true, ..job }, &mut bench.answers()).await);
+    assert!(error.to_string().contains("nothing vouches"), "{error}");
+}
+
+#[tokio::test]
+async fn a_phone_with_a_new_key_since_its_code_was_compared_is_refused_until_it_is_compared_again() {
+    let (bench, job) = cut_after_a_compared_code().await;
+    bench.phone().make_a_new_session_key();
+    let [unfinished] = bench.ledger.unfinished().await.unwrap().try_into().unwrap();
+    let error = unknown(bench.go_on(&job, &unfinished, &mut bench.answers()).await);
+    assert!(error.to_string().contains("nothing vouches"), "{error}");
+    assert!(error.next_step().contains("at a terminal"), "{}", error.next_step());
+
+    let [unfinished] = bench.ledger.unfinished().await.unwrap().try_into().unwrap();
+    let mut answers = Answers { code: Answer::Yes, ..bench.answers() };
+    let receipt = done(bench.go_on(&Job { compare_code: true, ..job }, &unfinished, &mut answers).await);
+    assert_eq!((receipt.authenticity, answers.codes_seen.len()), (Authenticity::Code, 1));
+    assert_eq!(bench.phone().installed(), bench.published());
 }
 
 #[tokio::test]
