@@ -5,6 +5,7 @@ use super::event::Outcome;
 use super::store::{Filter, Ledger};
 use super::view::{JobSummary, Phase, TransactionView};
 use super::{JobNumber, TransactionId};
+use uuid::Uuid;
 
 /// What the exit code of a job says that was stopped, or met something that passes: it can go on.
 const TEMPORARY: i32 = 7;
@@ -43,6 +44,26 @@ impl Ledger {
     /// As of every reading.
     pub async fn unfinished(&self) -> Result<Vec<Unfinished>, LedgerError> {
         let Some(station) = self.own_station().await? else { return Ok(Vec::new()) };
+        self.unfinished_of(station).await
+    }
+
+    /// Those of every station in this ledger, oldest first by their stations' clocks. One whose phone another station has
+    /// brought to its end later is not among them.
+    ///
+    /// # Errors
+    /// As of every reading.
+    pub async fn unfinished_of_all_stations(&self) -> Result<Vec<Unfinished>, LedgerError> {
+        let jobs = self.jobs().await?;
+        let mut all = Vec::new();
+        for (station, _) in self.stations().await? {
+            all.extend(self.unfinished_of(station).await?);
+        }
+        all.retain(|unfinished| !jobs.iter().any(|job| finishes_elsewhere(job, &unfinished.job)));
+        all.sort_by_key(|unfinished| unfinished.job.began);
+        Ok(all)
+    }
+
+    async fn unfinished_of(&self, station: Uuid) -> Result<Vec<Unfinished>, LedgerError> {
         let jobs: Vec<JobSummary> = self.jobs().await?.into_iter().filter(|job| job.station == station).collect();
         let mut unfinished = Vec::new();
         for job in &jobs {
@@ -75,6 +96,14 @@ impl Ledger {
             (None, _) => Ok(None),
         }
     }
+}
+
+/// Whether another station's `later` job has brought the phone of `job` to its end.
+fn finishes_elsewhere(later: &JobSummary, job: &JobSummary) -> bool {
+    later.station != job.station
+        && later.began > job.began
+        && later.end.as_ref().is_some_and(|end| end.outcome == Outcome::Done)
+        && later.phone.as_ref().zip(job.phone.as_ref()).is_some_and(|(later, phone)| later.may_be(phone))
 }
 
 /// How a job that did not end well stands; nothing where nothing is left to do or to say.
