@@ -199,6 +199,8 @@ mod tests {
         let (one, two) = (Ledger::open(&path, "bench-1").await.unwrap(), Ledger::open(&path, "bench-2").await.unwrap());
         one.begin_job(samples::started()).await.unwrap();
         assert_eq!((states(&one).await.len(), states(&two).await.len()), (1, 0));
+        let all = two.unfinished_of_all_stations().await.unwrap();
+        assert_eq!(all.iter().map(|it| Some(it.job.station)).collect::<Vec<_>>(), [one.own_station().await.unwrap()]);
     }
 
     #[tokio::test]

@@ -446,7 +446,11 @@ mod tests {
         for (left, job, begun) in steps {
             assert_eq!(board.assign(&[phone(1, "A", 1)], &[]), [Verdict::Gets(0)]);
             board.ended(0, left, job.map(JobNumber::new));
-            assert_eq!(board.standings()[0].claim(), begun.map(|job| Claim::Begun(Some(JobNumber::new(job)))), "{left:?}");
+            assert_eq!(
+                board.standings()[0].claim(),
+                begun.map(|job| Claim::Begun(Some(JobNumber::new(job)))),
+                "{left:?}"
+            );
         }
         assert_eq!(board.assign(&[phone(2, "A", 2)], &[]), [Verdict::Refused(Refusal::Taken { row: 0 })]);
     }
