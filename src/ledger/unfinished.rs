@@ -52,18 +52,36 @@ impl Ledger {
     }
 
     /// The jobs of this ledger's other stations that have not come to their end, with the stations' labels. A computer that
-    /// got a new name is another station.
+    /// got a new name is another station. One whose phone some station has brought to its end later is not among them.
     ///
     /// # Errors
     /// As of every reading.
     pub async fn unfinished_elsewhere(&self) -> Result<Vec<(String, Unfinished)>, LedgerError> {
-        let (own, jobs) = (self.own_station().await?, self.jobs().await?);
+        let own = self.own_station().await?;
+        let jobs = self.jobs().await?;
         let mut elsewhere = Vec::new();
         for (station, label) in self.stations().await?.into_iter().filter(|(station, _)| Some(*station) != own) {
             let theirs = self.unfinished_of(station, &jobs).await?;
             elsewhere.extend(theirs.into_iter().map(|unfinished| (label.clone(), unfinished)));
         }
+        elsewhere.retain(|(_, unfinished)| !jobs.iter().any(|job| finishes_elsewhere(job, &unfinished.job)));
         Ok(elsewhere)
+    }
+
+    /// Those of every station in this ledger, oldest first by their stations' clocks. One whose phone another station has
+    /// brought to its end later is not among them.
+    ///
+    /// # Errors
+    /// As of every reading.
+    pub async fn unfinished_of_all_stations(&self) -> Result<Vec<Unfinished>, LedgerError> {
+        let jobs = self.jobs().await?;
+        let mut all = Vec::new();
+        for (station, _) in self.stations().await? {
+            all.extend(self.unfinished_of(station, &jobs).await?);
+        }
+        all.retain(|unfinished| !jobs.iter().any(|job| finishes_elsewhere(job, &unfinished.job)));
+        all.sort_by_key(|unfinished| unfinished.job.began);
+        Ok(all)
     }
 
     async fn unfinished_of(&self, station: Uuid, all: &[JobSummary]) -> Result<Vec<Unfinished>, LedgerError> {
@@ -100,6 +118,14 @@ impl Ledger {
             (None, _) => Ok(None),
         }
     }
+}
+
+/// Whether another station's `later` job has brought the phone of `job` to its end.
+fn finishes_elsewhere(later: &JobSummary, job: &JobSummary) -> bool {
+    later.station != job.station
+        && later.began > job.began
+        && later.end.as_ref().is_some_and(|end| end.outcome == Outcome::Done)
+        && later.phone.as_ref().zip(job.phone.as_ref()).is_some_and(|(later, phone)| later.may_be(phone))
 }
 
 /// How a job that did not end well stands; nothing where nothing is left to do or to say.
@@ -266,6 +292,8 @@ mod tests {
         let elsewhere = two.unfinished_elsewhere().await.unwrap();
         let [(label, unfinished)] = elsewhere.as_slice() else { panic!("{elsewhere:?}") };
         assert_eq!((label.as_str(), unfinished.state), ("bench-1", State::NothingBegun));
+        let all = two.unfinished_of_all_stations().await.unwrap();
+        assert_eq!(all.iter().map(|it| Some(it.job.station)).collect::<Vec<_>>(), [one.own_station().await.unwrap()]);
     }
 
     #[tokio::test]

@@ -13,12 +13,12 @@ use uuid::Uuid;
 pub enum Standing {
     /// No phone has come for it, or the one that had it was let go with nothing published.
     Open,
-    /// An earlier job may have published for this phone: only it can go on.
-    Begun {
+    /// Only this phone can have it, and nobody is at work for it.
+    Claimed {
         /// The phone.
         device: Uuid,
-        /// The job, where it was in an earlier run.
-        job: Option<JobNumber>,
+        /// Why.
+        claim: Claim,
     },
     /// A phone is at work for it.
     AtWork {
@@ -26,6 +26,8 @@ pub enum Standing {
         device: Uuid,
         /// Where it is plugged in.
         slot: Slot,
+        /// What made the row this phone's before: it stays so, however little comes of this job.
+        claim: Option<Claim>,
     },
     /// A phone has it.
     Done {
@@ -40,6 +42,15 @@ pub enum Standing {
     },
 }
 
+/// Why a row is one phone's alone that is not done with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// This job may have published for it and has not come to its end. No number: the program failed in the job.
+    Begun(Option<JobNumber>),
+    /// It has what this job gave it, and is to get it anew.
+    Renewal(JobNumber),
+}
+
 /// What the ledger says of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Past {
@@ -47,6 +58,13 @@ pub enum Past {
     Nothing,
     /// A job may have published for this phone and has not come to its end.
     Begun {
+        /// The phone.
+        device: Uuid,
+        /// The job.
+        job: JobNumber,
+    },
+    /// A phone has proved it, and its certificate ends soon, or has ended.
+    Due {
         /// The phone.
         device: Uuid,
         /// The job.
@@ -68,7 +86,7 @@ pub enum Past {
 pub enum Left {
     /// The phone has it.
     Done,
-    /// Nothing is published: another phone may come for it.
+    /// This job has published nothing: another phone may come for it, unless it was this one's before.
     Free,
     /// Something may be published for this phone.
     Begun,
@@ -156,7 +174,15 @@ impl Standing {
     fn holder(&self) -> Option<Uuid> {
         match self {
             Self::Open => None,
-            Self::Begun { device, .. } | Self::AtWork { device, .. } | Self::Done { device, .. } => Some(*device),
+            Self::Claimed { device, .. } | Self::AtWork { device, .. } | Self::Done { device, .. } => Some(*device),
+        }
+    }
+
+    /// Why only one phone can have the row, though no phone has it and none is at work for it.
+    pub fn claim(&self) -> Option<Claim> {
+        match self {
+            Self::Claimed { claim, .. } => Some(*claim),
+            Self::Open | Self::AtWork { .. } | Self::Done { .. } => None,
         }
     }
 }
@@ -166,8 +192,9 @@ impl<'a> Board<'a> {
     pub fn new(roster: &'a Roster, past: Vec<Past>, renew: bool) -> Self {
         let standing = |past| match past {
             Past::Nothing => Standing::Open,
-            Past::Begun { device, job } => Standing::Begun { device, job: Some(job) },
-            Past::Done { device, job, .. } if renew => Standing::Begun { device, job: Some(job) },
+            Past::Begun { device, job } => Standing::Claimed { device, claim: Claim::Begun(Some(job)) },
+            Past::Due { device, job } => Standing::Claimed { device, claim: Claim::Renewal(job) },
+            Past::Done { device, job, .. } if renew => Standing::Claimed { device, claim: Claim::Renewal(job) },
             Past::Done { device, job, port } => Standing::Done { device, job: Some(job), port, before: true },
         };
         let mut standings: Vec<Standing> = past.into_iter().map(standing).collect();
@@ -203,7 +230,9 @@ impl<'a> Board<'a> {
             .collect();
         for (phone, verdict) in phones.iter().zip(&verdicts) {
             if let Verdict::Gets(row) = verdict {
-                self.standings[*row] = Standing::AtWork { device: phone.device, slot: phone.slot.clone() };
+                let standing = &mut self.standings[*row];
+                let claim = standing.claim();
+                *standing = Standing::AtWork { device: phone.device, slot: phone.slot.clone(), claim };
             }
         }
         verdicts
@@ -212,11 +241,15 @@ impl<'a> Board<'a> {
     /// A phone's job for a row has ended.
     pub fn ended(&mut self, row: usize, left: Left, job: Option<JobNumber>) {
         let Some(standing @ Standing::AtWork { .. }) = self.standings.get_mut(row) else { return };
-        let Standing::AtWork { device, slot } = standing.clone() else { return };
-        *standing = match left {
-            Left::Done => Standing::Done { device, job, port: slot.port(), before: false },
-            Left::Free => Standing::Open,
-            Left::Begun => Standing::Begun { device, job },
+        let Standing::AtWork { device, slot, claim } = standing.clone() else { return };
+        *standing = match (left, claim) {
+            (Left::Done, _) => Standing::Done { device, job, port: slot.port(), before: false },
+            (Left::Free, None) => Standing::Open,
+            (Left::Free, Some(claim)) => Standing::Claimed { device, claim },
+            (Left::Begun, Some(Claim::Begun(before))) => {
+                Standing::Claimed { device, claim: Claim::Begun(job.or(before)) }
+            }
+            (Left::Begun, _) => Standing::Claimed { device, claim: Claim::Begun(job) },
         };
     }
 
@@ -258,7 +291,7 @@ impl<'a> Board<'a> {
             return Verdict::Refused(Refusal::SeveralPhones { row, ports });
         }
         match standing {
-            Standing::Open | Standing::Begun { .. } => Verdict::Gets(row),
+            Standing::Open | Standing::Claimed { .. } => Verdict::Gets(row),
             Standing::Done { .. } => Verdict::Has(row),
             Standing::AtWork { .. } => Verdict::Later,
         }
@@ -379,6 +412,49 @@ mod tests {
         assert_eq!(verdicts, [Verdict::Gets(0), Verdict::Refused(Refusal::Taken { row: 0 })]);
     }
 
+    #[test]
+    fn a_job_that_comes_to_nothing_leaves_the_row_to_the_phone_that_had_it() {
+        let roster = roster(&[",A,"]);
+        let (device, job) = (Uuid::from_u128(1), JobNumber::new(7));
+        let (begun, renewal) = (Claim::Begun(Some(job)), Claim::Renewal(job));
+        let done = Past::Done { device, job, port: "1-1".into() };
+        for (past, renew, claim) in [
+            (Past::Begun { device, job }, false, begun),
+            (Past::Due { device, job }, false, renewal),
+            (done, true, renewal),
+        ] {
+            let mut board = Board::new(&roster, vec![past], renew);
+            assert_eq!(board.assign(&[phone(1, "A", 1)], &[]), [Verdict::Gets(0)]);
+            board.ended(0, Left::Free, Some(JobNumber::new(8)));
+            assert_eq!(board.standings(), [Standing::Claimed { device, claim }]);
+            assert_eq!(board.assign(&[phone(2, "A", 2)], &[]), [Verdict::Refused(Refusal::Taken { row: 0 })]);
+            assert_eq!(board.assign(&[phone(1, "A", 3)], &[]), [Verdict::Gets(0)], "it can try again");
+        }
+    }
+
+    #[test]
+    fn a_row_that_was_begun_in_this_run_names_the_job_that_has_begun_it() {
+        let roster = roster(&[",A,"]);
+        let mut board = Board::new(&roster, Vec::new(), false);
+        let steps = [
+            (Left::Free, Some(1), None),
+            (Left::Begun, Some(2), Some(2)),
+            (Left::Free, Some(3), Some(2)),
+            (Left::Begun, None, Some(2)),
+            (Left::Begun, Some(5), Some(5)),
+        ];
+        for (left, job, begun) in steps {
+            assert_eq!(board.assign(&[phone(1, "A", 1)], &[]), [Verdict::Gets(0)]);
+            board.ended(0, left, job.map(JobNumber::new));
+            assert_eq!(
+                board.standings()[0].claim(),
+                begun.map(|job| Claim::Begun(Some(JobNumber::new(job)))),
+                "{left:?}"
+            );
+        }
+        assert_eq!(board.assign(&[phone(2, "A", 2)], &[]), [Verdict::Refused(Refusal::Taken { row: 0 })]);
+    }
+
     proptest! {
         /// Whatever comes, goes, ends and comes back: a row has one phone, and a phone one row.
         #[test]
@@ -387,6 +463,7 @@ mod tests {
         ) {
             let roster = roster(&[",S0,", ",S1,1-1", ",,1-2", &format!("{},,", mac(3))]);
             let mut board = Board::new(&roster, Vec::new(), false);
+            let mut first: [Option<Uuid>; 4] = [None; 4];
             for (phones, row, how) in steps {
                 let before = board.standings().to_vec();
                 let mut ports = std::collections::BTreeSet::new();
@@ -398,6 +475,7 @@ mod tests {
                 for (phone, verdict) in phones.iter().zip(board.assign(&phones, &[])) {
                     if let Verdict::Gets(row) = verdict {
                         prop_assert!(before[row].holder().is_none_or(|holder| holder == phone.device));
+                        prop_assert!(first[row].is_none_or(|first| first == phone.device));
                         let closed = matches!(before[row], Standing::Done { .. } | Standing::AtWork { .. });
                         prop_assert!(!closed);
                         let others = before.iter().enumerate().filter(|(other, _)| *other != row);
@@ -406,7 +484,11 @@ mod tests {
                 }
                 let holders: Vec<_> = board.standings().iter().filter_map(Standing::holder).collect();
                 prop_assert!(holders.iter().all(|it| holders.iter().filter(|other| *other == it).count() == 1));
-                board.ended(row, [Left::Done, Left::Free, Left::Begun][usize::from(how)], None);
+                let left = [Left::Done, Left::Free, Left::Begun][usize::from(how)];
+                if left != Left::Free && matches!(board.standings()[row], Standing::AtWork { .. }) {
+                    first[row] = board.standings()[row].holder();
+                }
+                board.ended(row, left, None);
             }
         }
     }

@@ -268,7 +268,7 @@ impl<'a, O: Office> Floor<'a, O> {
         }
     }
 
-    /// A job has ended: its row is done, free, or this phone's alone.
+    /// A job has ended: its row is done, this phone's alone, or what it was before.
     fn worked(&mut self, row: usize, slot: &Slot, concluded: Concluded) -> State {
         let left = match concluded.ending {
             // Of a dry run too: nobody else gets the row in it.
@@ -281,7 +281,8 @@ impl<'a, O: Office> Floor<'a, O> {
             self.finished.insert(*device);
         }
         self.board.ended(row, left, concluded.job);
-        self.words[row] = Some(RowEnd::Ended { slot: slot.clone(), concluded });
+        let claim = self.board.standings()[row].claim();
+        self.words[row] = Some(RowEnd::Ended { slot: slot.clone(), concluded, claim });
         for place in self.places.values_mut() {
             if let State::Met { later, .. } = &mut place.state {
                 *later = false;
@@ -381,8 +382,7 @@ impl<'a, O: Office> Floor<'a, O> {
         let rows = words.map(|(word, standing)| match (word, standing) {
             (_, Standing::Done { job, port, before: true, .. }) => RowEnd::Before { job: *job, port: port.clone() },
             (Some(word), _) => word,
-            (None, Standing::Begun { job, .. }) => RowEnd::NoPhone { begun: *job },
-            (None, _) => RowEnd::NoPhone { begun: None },
+            (None, standing) => RowEnd::NoPhone { claim: standing.claim() },
         });
         Closing { rows: rows.collect(), finished: self.finished }
     }

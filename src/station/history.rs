@@ -12,8 +12,9 @@ const LONG_ENOUGH: Duration = Duration::days(30);
 
 /// What is known of each row. `lab` tells the jobs of a lab from real ones.
 ///
-/// A row is *done* where the last job that a fitting phone has ended well was for its user. It is *begun* where something
-/// may be published for a fitting phone.
+/// A row is *done* where the last job that a fitting phone has ended well was for its user, and *due* where that phone's
+/// certificate ends soon: it is still that phone's. It is *begun* where something may be published for a fitting phone. Each
+/// by any station of this ledger.
 ///
 /// # Errors
 /// Those of the ledger.
@@ -32,7 +33,7 @@ pub async fn look_up(rows: &[Row], ledger: &Ledger, lab: bool) -> Result<Vec<Pas
             last.insert(phone.device, job);
         }
     }
-    let mut unfinished = ledger.unfinished().await?;
+    let mut unfinished = ledger.unfinished_of_all_stations().await?;
     unfinished.retain(|it| {
         let published = it.transaction.as_ref().is_some_and(TransactionView::may_be_published);
         it.state == State::Open && it.job.lab == lab && published
@@ -60,7 +61,7 @@ async fn of(
     // Where another ledger has the publication: when it was found good it was so for as long.
     let ends = published.map_or(job.began + LONG_ENOUGH, |published| published.not_after - LONG_ENOUGH);
     if ends < OffsetDateTime::now_utc() {
-        return Ok(Past::Nothing);
+        return Ok(Past::Due { device: phone.device, job: job.job });
     }
     Ok(Past::Done { device: phone.device, job: job.job, port: port(&job.slot) })
 }
@@ -78,4 +79,102 @@ fn keys(phone: &JobPhone, slot: &str) -> Option<PhoneKeys> {
 
 fn port(slot: &str) -> String {
     slot.parse::<crate::usb::Slot>().map_or_else(|_| slot.to_owned(), |slot| slot.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::roster::Draft;
+    use super::*;
+    use crate::credential::{Fingerprint, SipAddress};
+    use crate::ledger::{Authenticity, Event, JobNumber, JobStarted, TransactionId};
+    use crate::service::Publication;
+    use std::path::Path;
+
+    const DEVICE: Uuid = Uuid::from_u128(1);
+    const TRANSACTION: TransactionId = TransactionId::from_bytes([1; 16]);
+
+    fn alice() -> SipAddress {
+        "alice@contoso.example".parse().unwrap()
+    }
+
+    async fn station(folder: &Path, label: &str) -> Ledger {
+        Ledger::open(&folder.join("ledger.sqlite"), label).await.unwrap()
+    }
+
+    /// A job for alice on the phone with the serial number A.
+    async fn begun(ledger: &Ledger) -> JobNumber {
+        let slot = "1-1".to_owned();
+        let started = JobStarted { tool: "0.1.0".into(), lab: true, dry_run: false, user: alice(), slot, terms: None };
+        let job = ledger.begin_job(started).await.unwrap();
+        let identified = Event::PhoneIdentified {
+            maker: "Acme".into(),
+            model: "Desk 2".into(),
+            serial: "A".into(),
+            mac: Some("00:04:f2:aa:bb:01".into()),
+            firmware: "3.1".into(),
+            device: DEVICE,
+            authenticity: Authenticity::Unauthenticated,
+            keys: None,
+        };
+        ledger.append(Some(job), &identified).await.unwrap();
+        job
+    }
+
+    async fn published(ledger: &Ledger, job: JobNumber, not_after: OffsetDateTime) {
+        let signing_request = b"a request".to_vec();
+        let publication = Publication { user: alice(), device: DEVICE, signing_request, request_id: Uuid::nil() };
+        let certificate = b"a certificate".to_vec();
+        let fingerprint = Fingerprint::of(&certificate);
+        for event in [
+            Event::PublishIntended { transaction: TRANSACTION, publication },
+            Event::Published { transaction: TRANSACTION, certificate, fingerprint, not_after, server: None },
+        ] {
+            ledger.append(Some(job), &event).await.unwrap();
+        }
+    }
+
+    async fn done(ledger: &Ledger, job: JobNumber) {
+        let (transaction, fingerprint) = (Some(TRANSACTION), Fingerprint::of(b"a certificate"));
+        let ended = Event::JobEnded { outcome: Outcome::Done, exit_code: 0, message: String::new(), next_step: None };
+        for event in [Event::Proved { device: DEVICE, transaction, fingerprint, user: alice() }, ended] {
+            ledger.append(Some(job), &event).await.unwrap();
+        }
+    }
+
+    /// What this ledger says of the one row.
+    async fn past(ledger: &Ledger) -> Past {
+        let draft = Draft::of("roster.csv", b"serial,user\nA,alice@contoso.example\n").unwrap();
+        look_up(draft.rows(), ledger, true).await.unwrap().remove(0)
+    }
+
+    #[tokio::test]
+    async fn a_row_whose_certificate_ends_soon_is_still_its_phones() {
+        for (days, is_due) in [(-1, true), (29, true), (31, false)] {
+            let folder = tempfile::tempdir().unwrap();
+            let ledger = station(folder.path(), "bench-1").await;
+            let job = begun(&ledger).await;
+            published(&ledger, job, OffsetDateTime::now_utc() + Duration::days(days)).await;
+            done(&ledger, job).await;
+            let expected = match is_due {
+                true => Past::Due { device: DEVICE, job },
+                false => Past::Done { device: DEVICE, job, port: "1-1".into() },
+            };
+            assert_eq!(past(&ledger).await, expected, "{days}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_another_station_has_begun_is_begun_until_any_of_them_has_ended_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (station(folder.path(), "bench-1").await, station(folder.path(), "bench-2").await);
+        let job = begun(&one).await;
+        assert_eq!((past(&one).await, past(&two).await), (Past::Nothing, Past::Nothing), "nothing is published");
+        published(&one, job, OffsetDateTime::now_utc() + Duration::days(180)).await;
+        let open = Past::Begun { device: DEVICE, job };
+        assert_eq!((past(&one).await, past(&two).await), (open.clone(), open));
+        let later = begun(&two).await;
+        done(&two, later).await;
+        let ended = Past::Done { device: DEVICE, job: later, port: "1-1".into() };
+        assert_eq!((past(&one).await, past(&two).await), (ended.clone(), ended));
+    }
 }

@@ -1,6 +1,6 @@
 //! Who runs a station: gives it jobs, answers for their users, hears what happens and writes down how they end.
 
-use super::board::Refusal;
+use super::board::{Claim, Refusal};
 use crate::ledger::JobNumber;
 use crate::phone::{Found, Identity, PhoneError, Remedyable, Traffic};
 use crate::provision::{Job, Operator, Outcome};
@@ -164,6 +164,8 @@ pub enum RowEnd {
         slot: Slot,
         /// How.
         concluded: Concluded,
+        /// Why the row is that phone's alone all the same.
+        claim: Option<Claim>,
     },
     /// A phone came that looked like it and was refused.
     Refused {
@@ -179,7 +181,7 @@ pub enum RowEnd {
     },
     /// No phone came for it.
     NoPhone {
-        /// A job of an earlier run that may have published for it.
-        begun: Option<JobNumber>,
+        /// Why it can only be one phone.
+        claim: Option<Claim>,
     },
 }

@@ -1,6 +1,6 @@
 //! Many phones by a roster: each its own user's certificate, whatever happens beside it.
 
-use super::{Ran, TestLab, Tool, contains, path, snapshot};
+use super::{Ran, TestLab, Tool, contains, path, signal, snapshot};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use tethercert::credential::Fingerprint;
 use tethercert::lab::phone::{Lies, VirtualPhone};
+use tethercert::lab::usbip::{Cut, Side};
 use tethercert::lab::web_services::{Kind, User};
 
 /// A roster file with these lines.
@@ -285,6 +286,51 @@ fn phones_follow_each_other_at_one_port_without_a_keyboard_and_no_row_is_given_t
     assert_eq!(lab.lab.web().store().list().len(), 2);
     let left = tool.run(&["resume", "--json"]);
     assert_eq!((left.code, left.stdout.as_str()), (0, ""), "the job that was cut has its end: {}", left.whole());
+}
+
+#[test]
+fn a_row_stays_its_phones_when_that_phones_next_job_comes_to_nothing() {
+    for is_done in [false, true] {
+        let mut lab = TestLab::start(1, |_| {});
+        let tool = Tool::new();
+        let roster = written(&tool, "serial,user\nLAB00001,alice@contoso.example\n");
+        let first = phone(&lab, 1);
+        first.lie(Lies { refuses: (!is_done).then_some("prove"), ..Lies::default() });
+        let ran = tool.run(&many(&lab, &roster, &["--json"]));
+        assert_eq!(ran.code, if is_done { 0 } else { 5 }, "{}", ran.whole());
+        first.lie(Lies::default());
+
+        // In the session of its next job, before the job has looked at what was begun. The count is that since the plugging in,
+        // and the station's own meeting has the first ten.
+        lab.lab.exporter().replug("1-1");
+        lab.lab.exporter().cut("1-1", Cut { transfer: 12, side: Side::Before });
+        let arguments = many(&lab, &roster, &["--watch", "--renew", "--json"]);
+        let arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let mut station = Watching::start(&tool, &arguments);
+        let outcome = station.until(is_outcome);
+        assert_eq!((&outcome["outcome"], &outcome["job"]), (&"not_done".into(), &2.into()), "{outcome}");
+        let mut twin = lab.lab.material(2);
+        (twin.serial, twin.factory) = ("LAB00001".into(), None);
+        let twin = lab.lab.replace("1-1", twin);
+        let answer = station.until(|line| line["type"] == "refused" || line["type"] == "given");
+        assert_eq!(answer["type"], "refused", "{answer}");
+        assert!(answer["next_step"].as_str().unwrap().contains("by its MAC address"), "{answer}");
+        signal(&station.child, "INT");
+        let (code, summary) = station.end();
+        let row = &summary["rows"][0];
+        let expected = if is_done { (7, "not_done") } else { (5, "unknown") };
+        assert_eq!((code, row["outcome"].as_str().unwrap()), expected, "{summary}");
+        let says_so = row["message"].as_str().unwrap().contains("job 1 may have published for this phone");
+        assert_eq!(says_so, !is_done, "{row}");
+        assert!(twin.installed().is_none());
+
+        // The way out, where the first is gone for good: nobody else can mean it.
+        let named = written(&tool, &format!("mac,serial,user\n{},LAB00001,alice@contoso.example\n", mac(&twin)));
+        let ran = tool.run(&many(&lab, &named, &["--json"]));
+        assert_eq!(ran.code, 0, "{}", ran.whole());
+        assert!(holds(&lab, &twin, &lab.lab.web().users()[0]));
+    }
 }
 
 #[test]

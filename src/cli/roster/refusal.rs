@@ -4,6 +4,9 @@ use crate::cli::text::count;
 use tethercert::station::board::Refusal;
 use tethercert::station::roster::{Key, Roster};
 
+/// What to do where a row's phone will not come back.
+pub(super) const GONE: &str = "if that phone is gone for good, name the one that takes its place in the row by its MAC address and repeat the command";
+
 /// A refusal for people: what it is, and the next step.
 pub(super) fn text(refusal: &Refusal, roster: &Roster) -> (String, String) {
     let row =
@@ -36,7 +39,7 @@ pub(super) fn text(refusal: &Refusal, roster: &Roster) -> (String, String) {
         }
         Refusal::Taken { row: at } => {
             let text = format!("{} belongs to another phone", row(*at));
-            (text, "if this is the right one, name it in the row by its MAC address or serial number".to_owned())
+            (text, format!("plug in the phone that has the row; {GONE}"))
         }
         Refusal::HasAnother { row: at, own } => {
             let text = format!("this phone has {} and would fit {}", row(*own), row(*at));

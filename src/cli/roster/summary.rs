@@ -1,14 +1,15 @@
 //! The end of a roster: every row with its outcome, and the exit code.
 
-use super::refusal;
+use super::refusal::{self, GONE};
 use crate::cli::exit::Exit;
 use crate::cli::screen::{Screen, Tone};
 use crate::cli::text::{count, dotted};
 use serde::Serialize;
 use tethercert::credential::SipAddress;
 use tethercert::ledger::JobNumber;
+use tethercert::station::board::Claim;
 use tethercert::station::roster::{Roster, Row};
-use tethercert::station::{Closing, Ending, RowEnd};
+use tethercert::station::{Closing, Concluded, Ending, RowEnd};
 
 #[derive(Serialize)]
 struct SummaryLine<'a> {
@@ -82,10 +83,13 @@ fn row_line<'a>(row: &'a Row, end: &RowEnd, roster: &Roster, watch: bool) -> (Ro
         RowEnd::Before { job, port } => {
             (RowLine { port: Some(port.clone()), outcome: "done_before", job: *job, ..plain }, Exit::Done)
         }
-        RowEnd::Ended { slot, concluded } => {
+        RowEnd::Ended { slot, concluded, claim } => {
+            let begun = begun_before(concluded, *claim);
             let (outcome, exit) = match concluded.ending {
                 Ending::Done { .. } => ("done", Exit::Done),
                 Ending::Planned => (PLANNED, Exit::Done),
+                // Of the row: what an earlier job has begun stands, though this one did nothing.
+                Ending::NotDone(_) if begun.is_some() => ("unknown", Exit::Unknown),
                 Ending::NotDone(remedyable) => ("not_done", remedyable.into()),
                 Ending::Unknown => ("unknown", Exit::Unknown),
             };
@@ -97,8 +101,11 @@ fn row_line<'a>(row: &'a Row, end: &RowEnd, roster: &Roster, watch: bool) -> (Ro
                 port: Some(slot.port()),
                 outcome,
                 job: concluded.job,
-                message: Some(concluded.message.clone()),
-                next_step: concluded.next_step.clone(),
+                message: Some(join(&[Some(&concluded.message), begun.as_deref()])),
+                next_step: match begun {
+                    Some(_) => Some(join(&[concluded.next_step.as_deref(), Some(GONE)])),
+                    None => concluded.next_step.clone(),
+                },
                 vouched,
                 ..plain
             };
@@ -119,18 +126,43 @@ fn row_line<'a>(row: &'a Row, end: &RowEnd, roster: &Roster, watch: bool) -> (Ro
             let next_step = Some("repeat the command".to_owned());
             (RowLine { port: Some(slot.port()), outcome: "not_begun", next_step, ..plain }, Exit::Temporary)
         }
-        RowEnd::NoPhone { begun } => {
-            let message = match begun {
-                Some(job) => Some(format!("job {job} may have published for it; its phone was not plugged in")),
-                None => Some(format!("no phone with {} was plugged in", row.keys)),
+        RowEnd::NoPhone { claim } => {
+            let (job, message, exit) = match claim {
+                Some(Claim::Begun(job)) => (
+                    *job,
+                    format!("{} may have published for it; its phone was not plugged in", named(*job)),
+                    Exit::Unknown,
+                ),
+                Some(Claim::Renewal(job)) => {
+                    (Some(*job), format!("the phone that has it by job {job} was not plugged in"), Exit::NotFound)
+                }
+                None => (None, format!("no phone with {} was plugged in", row.keys), Exit::NotFound),
             };
             let next =
                 if watch { "plug it in and repeat the command" } else { "plug it in and repeat, or use --watch" };
-            let exit = if begun.is_some() { Exit::Unknown } else { Exit::NotFound };
-            (RowLine { outcome: "no_phone", job: *begun, message, next_step: Some(next.to_owned()), ..plain }, exit)
+            let next = if claim.is_some() { format!("{next}; {GONE}") } else { next.to_owned() };
+            (RowLine { outcome: "no_phone", job, message: Some(message), next_step: Some(next), ..plain }, exit)
         }
     };
     (RowLine { exit_code: exit.code(), ..line }, exit)
+}
+
+/// What an earlier job has begun for the phone, where the row's last job came to nothing.
+fn begun_before(concluded: &Concluded, claim: Option<Claim>) -> Option<String> {
+    match (concluded.ending, claim) {
+        (Ending::NotDone(_), Some(Claim::Begun(job))) => {
+            Some(format!("{} may have published for this phone, and only it can have the row", named(job)))
+        }
+        _ => None,
+    }
+}
+
+fn named(job: Option<JobNumber>) -> String {
+    job.map_or_else(|| "an earlier job".to_owned(), |job| format!("job {job}"))
+}
+
+fn join(parts: &[Option<&str>]) -> String {
+    parts.iter().flatten().copied().collect::<Vec<_>>().join("; ")
 }
 
 fn table(ends: &[(RowLine<'_>, Exit)], screen: &Screen) {
