@@ -230,7 +230,7 @@ async fn a_server_chain_that_is_not_trusted_says_exactly_why() {
         }
     }
     let none = ServerFaults::none;
-    assert!(matches!(reason(ServerFaults { unknown_root: true, ..none() }).await, Distrust::UnknownRoot { .. }));
+    assert!(matches!(reason(ServerFaults { unknown_root: true, ..none() }).await, Distrust::UnknownIssuer { .. }));
     assert!(matches!(reason(ServerFaults { wrong_name: true, ..none() }).await, Distrust::WrongName { .. }));
     assert_eq!(reason(ServerFaults { server_dates: Dates::Expired, ..none() }).await, Distrust::Expired);
     assert_eq!(reason(ServerFaults { server_dates: Dates::NotYet, ..none() }).await, Distrust::NotYetValid);
