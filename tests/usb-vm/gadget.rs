@@ -76,8 +76,8 @@ fn somebody_at_the_phone_agrees_or_declines() {
     let maker = Maker::in_folder(place.path());
     let options = Options::new(place.path(), 1).with(&["--consent", "key"]);
     maker.vouch_for(&options);
+    let mut board = Board::start(&options, PORTS[0]);
     for (answer, outcome) in [("n", "not_done"), ("y", "done")] {
-        let mut board = Board::start(&options, PORTS[0]);
         let tool = Tool::new();
         let arguments = world.provision(maker.drivers(), &world.password());
         let ended = std::thread::scope(|scope| {
@@ -87,8 +87,8 @@ fn somebody_at_the_phone_agrees_or_declines() {
             job.join().unwrap()
         });
         assert_eq!(ended.last()["outcome"], outcome, "{}", ended.whole());
-        board.stop();
     }
+    board.stop();
 }
 
 #[test]

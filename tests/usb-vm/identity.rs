@@ -89,12 +89,11 @@ fn another_phone_on_the_jobs_port_is_left_alone_and_its_own_is_found_on_another_
 #[test]
 fn what_was_plugged_in_anew_since_the_list_is_not_opened() {
     guest::here();
-    let bench = OwnUsb::with_phones(1, &[]);
+    let mut bench = OwnUsb::with_phones(1, &[]);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let finder = Finder::to_list(Definitions::shipped());
     let found = runtime.block_on(finder.pick(None)).unwrap();
-    bench.world.lab.exporter().replug("1-1");
-    bench.settled();
+    bench.replug();
     let again = runtime.block_on(finder.pick(None)).unwrap();
     assert_eq!(again.attached.slot, found.attached.slot);
     assert_ne!(again.attached.address, found.attached.address);

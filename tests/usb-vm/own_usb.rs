@@ -78,6 +78,16 @@ impl OwnUsb {
         self.gone();
     }
 
+    /// Pulls the first phone's cable and puts it in again, and waits until the kernel has it under its new number.
+    pub fn replug(&mut self) {
+        let folder = self.folder(0);
+        let number = || guest::attribute(&folder, "devnum");
+        let before = number();
+        self.in_the_room(|lab| assert!(lab.exporter().replug("1-1")));
+        guest::wait_for("the phone to come back", || number().filter(|now| Some(now) != before.as_ref()));
+        self.settled();
+    }
+
     /// Waits until the kernel has let go of the first phone.
     pub fn gone(&self) {
         let folder = self.folder(0);
