@@ -53,7 +53,6 @@ mod super_speed {
             a_transfer_comes_back_whole_whatever_its_length
             a_stream_arrives_whole_and_in_order_with_several_transfers_under_way
             raw_data_comes_in_the_pieces_that_are_asked_for
-            a_cable_pulled_in_mid_transfer_is_an_unplug
         }
     }
 
@@ -63,7 +62,6 @@ mod super_speed {
             a_transfer_comes_back_whole_whatever_its_length
             a_stream_arrives_whole_and_in_order_with_several_transfers_under_way
             raw_data_comes_in_the_pieces_that_are_asked_for
-            a_cable_pulled_in_mid_transfer_is_an_unplug
         }
     }
 }

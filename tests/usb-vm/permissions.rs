@@ -141,8 +141,7 @@ fn the_person_at_the_seat_opens_a_phone_by_its_access_list_and_who_has_no_seat_i
     assert_eq!(run_as(&bench, VISITOR, VISITOR, &check).code, 8);
 
     // A phone that is plugged in later has it from the rules alone.
-    bench.in_the_room(|lab| assert!(lab.exporter().replug("1-1")));
-    bench.settled();
+    bench.replug();
     let ran = bench.tool.run(&check);
     assert!(finding(&ran, "phone")["says"].as_str().unwrap().contains("the rules have reached it"), "{}", ran.whole());
 }
