@@ -314,9 +314,9 @@ impl<T: Tester> Transaction<'_, T> {
         let (stay, stop) = (self.registrar.stay, self.registrar.stop.clone());
         let (steps, tester) = (&mut self.steps, &mut *self.tester);
         let (began, reached) = (Instant::now(), Mutex::new(None));
-        let reached = || reached.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = || -> Option<Stage> { *reached.lock().unwrap_or_else(PoisonError::into_inner) };
         let mut watch = |passed: &Passed| {
-            *reached() = Some(passed.stage);
+            *reached.lock().unwrap_or_else(PoisonError::into_inner) = Some(passed.stage);
             let step = StepReport {
                 step: passed.stage.into(),
                 server: Some(passed.server.to_string()),
@@ -343,14 +343,14 @@ impl<T: Tester> Transaction<'_, T> {
         let mut went = Box::pin(went);
         let ended = tokio::select! {
             ended = &mut went => Some(ended),
-            () = stop.asked() => match *reached() {
+            () = stop.asked() => match last() {
                 None | Some(Stage::Connect | Stage::Ask) => None,
                 // Whoever may be registered by now is signed off first.
                 Some(_) => tokio::time::timeout(GRACE, &mut went).await.ok(),
             },
         };
         drop(went);
-        let reached = *reached();
+        let reached = last();
         match ended {
             None => {
                 let step = match reached {
