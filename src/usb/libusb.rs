@@ -4,23 +4,25 @@
 //! endpoint. A read whose future is dropped goes on there until its deadline, and what it brings is for the next read.
 //! libusb cuts a long transfer into requests to the kernel that are under way together, so a stream needs nothing more.
 
+mod threads;
+
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rusb::{Context, DeviceHandle, UsbContext};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::attached::{Attached, Strings};
-use super::came::Came;
 use super::descriptor::{self, Configuration, DeviceDescriptor, InterfaceKind};
 use super::error::{Doing, Missing, UsbError, Where};
 use super::slot::Slot;
-use super::transfer::{ControlIn, ControlOut, Endpoint, EndpointKind, end_of, leaves};
+use super::transfer::{ControlIn, ControlOut, Endpoint, end_of, leaves};
+use threads::{Read, Reader, Write, writer};
 
 /// How long one request may take while a device is listed or opened.
 const STANDARD_REQUEST: Duration = Duration::from_secs(1);
@@ -413,107 +415,6 @@ impl Device {
             locked(&reader.shared.state).failed = None;
         }
         Ok(())
-    }
-}
-
-/// A transfer to the device.
-struct Write {
-    data: Vec<u8>,
-    until: Instant,
-    done: oneshot::Sender<rusb::Result<usize>>,
-}
-
-/// The thread of an OUT endpoint. It ends with the link.
-fn writer(handle: Arc<DeviceHandle<Context>>, endpoint: u8, closing: Arc<AtomicBool>) -> Sender<Write> {
-    let (jobs, queue) = channel::<Write>();
-    std::thread::spawn(move || {
-        for Write { data, until, done } in queue {
-            // Nobody waits for it any more, and it has not begun.
-            if done.is_closed() || closing.load(Ordering::SeqCst) {
-                continue;
-            }
-            let _ = done.send(handle.write_bulk(endpoint, &data, patience(until - Instant::now())));
-        }
-    });
-    jobs
-}
-
-/// The thread of an IN endpoint, and what it has read.
-struct Reader {
-    jobs: Sender<Read>,
-    shared: Arc<Reading>,
-}
-
-/// A transfer from the device.
-struct Read {
-    length: usize,
-    until: Instant,
-}
-
-#[derive(Default)]
-struct Reading {
-    state: Mutex<ReadingState>,
-    changed: Notify,
-}
-
-#[derive(Default)]
-struct ReadingState {
-    came: Came,
-    failed: Option<rusb::Error>,
-    is_reading: bool,
-}
-
-impl Reader {
-    fn start(handle: Arc<DeviceHandle<Context>>, endpoint: Endpoint, closing: Arc<AtomicBool>) -> Self {
-        let (jobs, queue) = channel();
-        let shared = Arc::<Reading>::default();
-        let of_thread = Arc::clone(&shared);
-        std::thread::spawn(move || read_all(&handle, endpoint, &queue, &of_thread, &closing));
-        Self { jobs, shared }
-    }
-}
-
-/// Reads what is asked for until the link is gone.
-fn read_all(
-    handle: &DeviceHandle<Context>,
-    endpoint: Endpoint,
-    queue: &Receiver<Read>,
-    shared: &Reading,
-    closing: &AtomicBool,
-) {
-    let packet = usize::from(endpoint.max_packet_size).max(1);
-    for Read { length, until } in queue {
-        let mut bytes = vec![0; length];
-        if closing.load(Ordering::SeqCst) {
-            return;
-        }
-        let begun = Instant::now();
-        let wait = patience(until - begun);
-        let read = match endpoint.kind {
-            EndpointKind::Interrupt => handle.read_interrupt(endpoint.address, &mut bytes, wait),
-            EndpointKind::Bulk | EndpointKind::Control | EndpointKind::Isochronous => {
-                handle.read_bulk(endpoint.address, &mut bytes, wait)
-            }
-        };
-        let mut state = locked(&shared.state);
-        state.is_reading = false;
-        match read {
-            Ok(read) => {
-                bytes.truncate(read);
-                // rusb says the same of a transfer that a zero-length packet has ended, and of one that was withdrawn
-                // after some whole packets: the clock tells them apart.
-                let was_withdrawn = begun.elapsed() >= wait && read > 0;
-                let is_short = read < length && (!read.is_multiple_of(packet) || !was_withdrawn);
-                state.came.add(bytes, is_short);
-            }
-            Err(rusb::Error::Timeout | rusb::Error::Interrupted) => {}
-            Err(error) => {
-                state.came.break_off();
-                state.failed = Some(error);
-            }
-        }
-        drop(state);
-        shared.changed.notify_waiters();
     }
 }
 
