@@ -81,6 +81,14 @@ const GRACE: Duration = Duration::from_secs(10);
 #[error("it was stopped")]
 struct Interrupted;
 
+/// The end of it, unless somebody stops the test before.
+async fn unless_stopped<T>(work: impl Future<Output = T>, stop: &Stop) -> Option<T> {
+    tokio::select! {
+        ended = work => Some(ended),
+        () = stop.asked() => None,
+    }
+}
+
 /// The end of it, unless somebody stops the test and it goes on for longer than it may.
 async fn to_its_end<T>(work: impl Future<Output = T>, stop: &Stop) -> Option<T> {
     let mut work = Box::pin(work);
@@ -117,10 +125,12 @@ impl<T: Tester> Transaction<'_, T> {
             }
             Source::Account => {
                 let host = self.registrar.server.host.clone();
-                let account = self.tester.account(&host).await;
-                return account
-                    .map(Credential::Password)
-                    .map_err(|error| self.nothing_given(Step::Handshake, host, &error));
+                let stop = self.registrar.stop.clone();
+                return match unless_stopped(self.tester.account(&host), &stop).await {
+                    None => Err(self.interrupted(Step::Handshake, Some(host), Instant::now())),
+                    Some(Ok(account)) => Ok(Credential::Password(account)),
+                    Some(Err(error)) => Err(self.nothing_given(Step::Handshake, host, &error)),
+                };
             }
         };
         Ok(Credential::Certificate(self.device.identity(&certificate)))
@@ -140,13 +150,10 @@ impl<T: Tester> Transaction<'_, T> {
             Ok((survey, host))
         };
         let stop = self.registrar.stop.clone();
-        let looked = tokio::select! {
-            looked = looked => looked,
-            () = stop.asked() => return Err(self.interrupted(Step::WebServices, None, began)),
-        };
-        let (survey, host) = match looked {
-            Ok(looked) => looked,
-            Err(error) => return Err(self.service_failed(Step::WebServices, None, began.elapsed(), &error)),
+        let (survey, host) = match unless_stopped(looked, &stop).await {
+            None => return Err(self.interrupted(Step::WebServices, None, began)),
+            Some(Ok(looked)) => looked,
+            Some(Err(error)) => return Err(self.service_failed(Step::WebServices, None, began.elapsed(), &error)),
         };
         let server = Some(format!("{}:{}", survey.host, survey.port));
         let clock = match survey.clock_offset_seconds {
@@ -162,24 +169,16 @@ impl<T: Tester> Transaction<'_, T> {
         let said = format!("trusted by this computer, offers {way}{clock}");
         self.good(Step::WebServices, server, began.elapsed(), said);
 
-        let began = Instant::now();
-        let given = tokio::select! {
-            given = self.tester.credential(&host) => Some(given),
-            () = stop.asked() => None,
-        };
-        let credential = match given {
+        let credential = match unless_stopped(self.tester.credential(&host), &stop).await {
+            None => return Err(self.interrupted(Step::WebTicket, Some(host), Instant::now())),
             Some(Ok(credential)) => credential,
             Some(Err(error)) => return Err(self.nothing_given(Step::WebTicket, host, &error)),
-            None => return Err(self.interrupted(Step::WebTicket, Some(host), began)),
         };
         let began = Instant::now();
-        let signed_in = tokio::select! {
-            signed_in = service.sign_in(&user, &credential) => signed_in,
-            () = stop.asked() => return Err(self.interrupted(Step::WebTicket, Some(host), began)),
-        };
-        let ticket = match signed_in {
-            Ok(ticket) => ticket,
-            Err(error) => return Err(self.service_failed(Step::WebTicket, Some(host), began.elapsed(), &error)),
+        let ticket = match unless_stopped(service.sign_in(&user, &credential), &stop).await {
+            None => return Err(self.interrupted(Step::WebTicket, Some(host), began)),
+            Some(Ok(ticket)) => ticket,
+            Some(Err(error)) => return Err(self.service_failed(Step::WebTicket, Some(host), began.elapsed(), &error)),
         };
         let until = ticket.expires().time();
         let said = format!("for {user}, by {way}, until {:02}:{:02} UTC", until.hour(), until.minute());
