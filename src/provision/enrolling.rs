@@ -95,7 +95,7 @@ impl<O: Operator> Story<'_, O> {
             let what = "its signing request for this job is another than before".into();
             return Err(PhoneError::AnotherPhone { what }.into());
         }
-        if let Some(given_up) = &planned.transaction.gives_up {
+        if let Some(given_up) = planned.transaction.gives_up.as_ref().filter(|given_up| !given_up.anothers) {
             self.record.dropped(given_up.id, given_up.reason).await?;
         }
         self.record

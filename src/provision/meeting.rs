@@ -45,6 +45,8 @@ pub(super) struct GivenUp {
     pub(super) id: TransactionId,
     /// Whether another host began it.
     pub(super) foreign: bool,
+    /// Whether what the ledger has under its id is another phone's: that one stays as it is.
+    pub(super) anothers: bool,
     pub(super) reason: &'static str,
 }
 
@@ -55,7 +57,7 @@ impl Transaction {
 
     /// In place of this one, which this host began and cannot go on with.
     pub(super) fn begun_anew(&self, id: TransactionId, reason: &'static str) -> Self {
-        Self::new(id, Some(GivenUp { id: self.id, foreign: false, reason }))
+        Self::new(id, Some(GivenUp { id: self.id, foreign: false, anothers: false, reason }))
     }
 }
 
@@ -266,15 +268,18 @@ impl<O: Operator> Story<'_, O> {
             return Ok(Transaction { lost, ..Transaction::new(self.new_transaction(), None) });
         };
         // Its id can be read by everybody: another phone may show it.
-        let known = self.record.ledger.transaction(pending.id).await?;
-        let known = known.filter(|known| known.device.is_none_or(|device| device == identity.device));
-        let known = match known {
-            Some(known) if self.of_another_phone(&known, keys).await?.is_some() => None,
-            known => known,
+        let recorded = self.record.ledger.transaction(pending.id).await?;
+        let anothers = match &recorded {
+            Some(it) => {
+                it.device.is_some_and(|device| device != identity.device)
+                    || self.of_another_phone(it, keys).await?.is_some()
+            }
+            None => false,
         };
+        let known = recorded.filter(|_| !anothers);
         let may_be_published = known.as_ref().is_some_and(TransactionView::may_be_published);
         let ours = pending.ours && belongs_to(&pending.user, &self.job.user);
-        let given_up = |reason| GivenUp { id: pending.id, foreign: !pending.ours, reason };
+        let given_up = |reason| GivenUp { id: pending.id, foreign: !pending.ours, anothers, reason };
         match known {
             Some(known) if ours && pending.replaces == in_use => {
                 Ok(Transaction { id: pending.id, known: Some(known), published: None, gives_up: None, lost: None })

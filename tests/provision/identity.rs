@@ -219,7 +219,7 @@ async fn a_new_job_does_not_take_another_phones_unfinished_one_for_its_own() {
 
 #[tokio::test]
 async fn another_users_job_on_another_phone_of_the_same_name_ends_nothing_of_the_first() {
-    for vouched in [true, false] {
+    for (vouched, shows_its_job) in [(true, false), (false, false), (true, true)] {
         let mut bench = Bench::new().await;
         let own = bench.phone().clone();
         assert!(bench.killed_after(Stage::Publish).await);
@@ -228,7 +228,10 @@ async fn another_users_job_on_another_phone_of_the_same_name_ends_nothing_of_the
         if !vouched {
             double.factory = None;
         }
-        bench.lab.replace(PORT, double);
+        let double = bench.lab.replace(PORT, double);
+        if shows_its_job {
+            double.remember(&own.memory());
+        }
         let bob = bench.lab.web().users()[1].clone();
         let mut answers = Answers { login: bob.login, password: bob.password, ..bench.answers() };
         let outcome = bench.run(&Job { user: bob.sip, ..bench.job() }, &mut answers).await;

@@ -66,6 +66,11 @@ impl VirtualPhone {
         self.flash.held().read()
     }
 
+    /// Has its flash hold what another's does: it shows that one's transaction for its own.
+    pub fn remember(&self, memory: &Memory) {
+        *self.flash.held() = Flash::new(memory);
+    }
+
     /// Fingerprint of the certificate in use.
     pub fn installed(&self) -> Option<Fingerprint> {
         self.memory().identity.map(|identity| Fingerprint::of(&identity.leaf))
