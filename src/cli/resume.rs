@@ -16,7 +16,7 @@ use tethercert::credential::SipAddress;
 use tethercert::ledger::{JobNumber, JobPhone, Ledger, LedgerError, Phase, State, Terms, Unfinished};
 use tethercert::phone::{Again, Driver, Found, Parting, Phone};
 use tethercert::pool::{Origin, Setting};
-use tethercert::provision::{ProvisionError, Stop, bears_its_name, known_again, settle_claimed};
+use tethercert::provision::{ProvisionError, Stop, bears_its_name, known_again, settle_locked};
 
 /// Bring unfinished jobs to their end
 ///
@@ -139,8 +139,8 @@ async fn open(args: &Args, screen: &Screen) -> Result<Ledger, CliError> {
 /// One job as it stands once no other process works on it; since it was listed, that may have changed.
 async fn go_on(listed: &Unfinished, args: &Args, secrets: &Secrets, desk: &Desk<'_>) -> Result<Exit, CliError> {
     let job = listed.job.job;
-    let _claim = match desk.ledger.claim(job).await {
-        Ok(claim) => claim,
+    let _lock = match desk.ledger.lock(job).await {
+        Ok(lock) => lock,
         Err(error @ LedgerError::AtWork { .. }) => return Ok(report::not_resumed(listed, &error.into(), desk.screen)),
         Err(error) => return Err(error.into()),
     };
@@ -156,7 +156,7 @@ async fn end(unfinished: &Unfinished, args: &Args, secrets: &Secrets, desk: &Des
         if desk.stop.is_asked() {
             return Err(ProvisionError::Stopped.into());
         }
-        if let Some(settled) = settle_claimed(unfinished, desk.ledger).await? {
+        if let Some(settled) = settle_locked(unfinished, desk.ledger).await? {
             return Ok(report::settled(unfinished, &settled, desk.ledger, desk.screen).await);
         }
         let missing =

@@ -13,22 +13,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The right to work on a job, until it is dropped. Two in one process keep each other out as those of two processes do.
 #[derive(Debug)]
 #[must_use = "the job is anybody's as soon as this is dropped"]
-pub struct Claim {
+pub struct JobLock {
     /// Nothing: no other process reaches the ledger.
     _file: Option<File>,
 }
 
-/// The claims on the jobs of one ledger.
+/// The locks on the jobs of one ledger.
 #[derive(Debug, Clone)]
-pub(super) struct Claims {
+pub(super) struct JobLocks {
     ledger: PathBuf,
     /// Nothing: no other process reaches the ledger.
     folder: Option<PathBuf>,
     /// On the jobs that were begun over this handle and have no end.
-    held: Arc<Mutex<HashMap<JobNumber, Claim>>>,
+    held: Arc<Mutex<HashMap<JobNumber, JobLock>>>,
 }
 
-impl Claims {
+impl JobLocks {
     /// Those of the ledger at `path`, which is there.
     pub(super) fn beside(path: &Path) -> io::Result<Self> {
         // One folder, by whatever way a process came to the file.
@@ -42,29 +42,29 @@ impl Claims {
         Self { ledger: path.to_owned(), folder: None, held: Arc::default() }
     }
 
-    /// The claim on a job that nobody else works on.
-    pub(super) fn take(&self, station: &str, job: JobNumber) -> Result<Claim, LedgerError> {
-        let Some(folder) = &self.folder else { return Ok(Claim { _file: None }) };
+    /// The lock on a job that nobody else works on.
+    pub(super) fn take(&self, station: &str, job: JobNumber) -> Result<JobLock, LedgerError> {
+        let Some(folder) = &self.folder else { return Ok(JobLock { _file: None }) };
         folders::make_private(folder).map_err(|source| self.failed(source))?;
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(name(folder, station, job));
         let file = file.map_err(|source| self.failed(source))?;
         match file.try_lock() {
-            Ok(()) => Ok(Claim { _file: Some(file) }),
+            Ok(()) => Ok(JobLock { _file: Some(file) }),
             Err(TryLockError::WouldBlock) => Err(LedgerError::AtWork { job }),
             Err(TryLockError::Error(source)) => Err(self.failed(source)),
         }
     }
 
-    /// Whether somebody has the claim on a job. What cannot be found out is found out by [`Self::take`].
+    /// Whether somebody has the lock on a job. What cannot be found out is found out by [`Self::take`].
     pub(super) fn is_taken(&self, station: &str, job: JobNumber) -> bool {
         let Some(folder) = &self.folder else { return false };
         let Ok(file) = OpenOptions::new().write(true).open(name(folder, station, job)) else { return false };
         matches!(file.try_lock(), Err(TryLockError::WouldBlock))
     }
 
-    /// Keeps the claim on a job that begins, until [`Self::let_go`].
-    pub(super) fn hold(&self, job: JobNumber, claim: Claim) {
-        self.held().insert(job, claim);
+    /// Keeps the lock on a job that begins, until [`Self::let_go`].
+    pub(super) fn hold(&self, job: JobNumber, lock: JobLock) {
+        self.held().insert(job, lock);
     }
 
     /// Nobody works any more on a job that this handle may have begun.
@@ -72,7 +72,7 @@ impl Claims {
         self.held().remove(&job);
     }
 
-    /// Removes the file of a job that is done. Whoever had it open meanwhile may get a claim on a file that is gone, and finds
+    /// Removes the file of a job that is done. Whoever had it open meanwhile may get a lock on a file that is gone, and finds
     /// the job done; no other job's file is ever removed.
     pub(super) fn remove(&self, station: &str, job: JobNumber) {
         if let Some(folder) = &self.folder {
@@ -80,7 +80,7 @@ impl Claims {
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<JobNumber, Claim>> {
+    fn held(&self) -> MutexGuard<'_, HashMap<JobNumber, JobLock>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -9,10 +9,10 @@
 //! predecessor and hash of an event are made in one write transaction.
 
 mod chain;
-mod claim;
 mod encoding;
 mod error;
 mod event;
+mod job_lock;
 #[cfg(test)]
 mod samples;
 mod store;
@@ -21,9 +21,9 @@ mod view;
 
 pub use crate::phone::TransactionId;
 pub use chain::{Head, Record, Verified};
-pub use claim::Claim;
 pub use error::{Break, LedgerError};
 pub use event::{Authenticity, Event, JobStarted, Outcome, RosterLine, Standing, Terms};
+pub use job_lock::JobLock;
 pub use store::{Filter, Ledger, default_path};
 pub use unfinished::{State, Unfinished};
 pub use view::{JobEnd, JobPhone, JobSummary, Phase, PublishedView, TransactionView};

@@ -1,9 +1,9 @@
 //! The file behind the ledger.
 
 use super::chain::{NOTHING_BEFORE, Record, Row, Stop, Verified, Walk};
-use super::claim::{Claim, Claims};
 use super::error::LedgerError;
 use super::event::{Event, JobStarted, Outcome};
+use super::job_lock::{JobLock, JobLocks};
 use super::view::{self, JobSummary, LastOfEach, TransactionView};
 use super::{JobNumber, Sequence, TransactionId};
 use crate::credential::SipAddress;
@@ -32,7 +32,7 @@ pub struct Ledger {
     pool: SqlitePool,
     path: PathBuf,
     label: String,
-    claims: Claims,
+    locks: JobLocks,
     /// Removed with the last clone. Stands after `pool`, so that the file is let go first.
     _folder: Option<std::sync::Arc<tempfile::TempDir>>,
 }
@@ -111,12 +111,12 @@ impl Ledger {
                 .connect_lazy_with(options),
             path: path.to_owned(),
             label: label.to_owned(),
-            claims: Claims::none(path),
+            locks: JobLocks::none(path),
             _folder: folder.map(std::sync::Arc::new),
         };
         ledger.prepare().await?;
         if ledger._folder.is_none() {
-            ledger.claims = Claims::beside(path)
+            ledger.locks = JobLocks::beside(path)
                 .map_err(|source| LedgerError::NotWritable { path: path.to_owned(), source: source.into() })?;
         }
         Ok(ledger)
@@ -165,7 +165,7 @@ impl Ledger {
         &self.path
     }
 
-    /// Begins a job with the station's next number. It is claimed until its end is appended, or the ledger dropped.
+    /// Begins a job with the station's next number. It is locked until its end is appended, or the ledger dropped.
     pub async fn begin_job(&self, started: JobStarted) -> Result<JobNumber, LedgerError> {
         let mut transaction = self.begin().await?;
         let station = self.station(&mut transaction).await?;
@@ -176,11 +176,11 @@ impl Ledger {
             .map_err(|error| self.failed(error))?;
         let job = JobNumber(last.unsigned_abs() + 1);
         // Before anybody can see the job.
-        let claim = self.claims.take(&station, job)?;
+        let lock = self.locks.take(&station, job)?;
         self.insert(&mut transaction, station, OffsetDateTime::now_utc(), Some(job), &Event::JobStarted(started))
             .await?;
         transaction.commit().await.map_err(|error| self.failed(error))?;
-        self.claims.hold(job, claim);
+        self.locks.hold(job, lock);
         Ok(job)
     }
 
@@ -190,23 +190,23 @@ impl Ledger {
     pub async fn append(&self, job: Option<JobNumber>, event: &Event) -> Result<Sequence, LedgerError> {
         let written = self.append_at(OffsetDateTime::now_utc(), job, event).await;
         if let (Some(job), Event::JobEnded { .. }) = (job, event) {
-            self.claims.let_go(job);
+            self.locks.let_go(job);
         }
         written
     }
 
-    /// The claim on a job of this station, so that no other process works on it meanwhile. What was read of the job before
+    /// The lock on a job of this station, so that no other process works on it meanwhile. What was read of the job before
     /// may have changed by then.
     ///
     /// # Errors
     /// [`LedgerError::AtWork`] where another process, or this one, works on it. Else as of every reading.
-    pub async fn claim(&self, job: JobNumber) -> Result<Claim, LedgerError> {
+    pub async fn lock(&self, job: JobNumber) -> Result<JobLock, LedgerError> {
         let station = self.own_station().await?.unwrap_or_default();
-        self.claims.take(&station.to_string(), job)
+        self.locks.take(&station.to_string(), job)
     }
 
     pub(super) fn is_at_work(&self, station: Uuid, job: JobNumber) -> bool {
-        self.claims.is_taken(&station.to_string(), job)
+        self.locks.is_taken(&station.to_string(), job)
     }
 
     async fn append_at(
@@ -220,7 +220,7 @@ impl Ledger {
         let sequence = self.insert(&mut transaction, station.clone(), now, job, event).await?;
         transaction.commit().await.map_err(|error| self.failed(error))?;
         if let (Some(job), Event::JobEnded { outcome: Outcome::Done, .. }) = (job, event) {
-            self.claims.remove(&station, job);
+            self.locks.remove(&station, job);
         }
         Ok(sequence)
     }

@@ -19,7 +19,7 @@ pub struct Unfinished {
     pub transaction: Option<TransactionView>,
     /// How it stands.
     pub state: State,
-    /// Whether a process works on it at this moment, by its claim.
+    /// Whether a process works on it at this moment, by its lock.
     pub at_work: bool,
 }
 
@@ -57,15 +57,13 @@ impl Ledger {
     /// # Errors
     /// As of every reading.
     pub async fn unfinished_elsewhere(&self) -> Result<Vec<(String, Unfinished)>, LedgerError> {
-        let own = self.own_station().await?;
-        let jobs = self.jobs().await?;
-        let mut elsewhere = Vec::new();
-        for (station, label) in self.stations().await?.into_iter().filter(|(station, _)| Some(*station) != own) {
-            let theirs = self.unfinished_of(station, &jobs).await?;
-            elsewhere.extend(theirs.into_iter().map(|unfinished| (label.clone(), unfinished)));
-        }
-        elsewhere.retain(|(_, unfinished)| !jobs.iter().any(|job| finishes_elsewhere(job, &unfinished.job)));
-        Ok(elsewhere)
+        let (own, labels) = (self.own_station().await?, self.stations().await?);
+        let label = |station: Uuid| {
+            let (_, label) = labels.iter().find(|(it, _)| *it == station && Some(station) != own)?;
+            Some(label.clone())
+        };
+        let all = self.unfinished_of_all_stations().await?;
+        Ok(all.into_iter().filter_map(|unfinished| Some((label(unfinished.job.station)?, unfinished))).collect())
     }
 
     /// Those of every station in this ledger, oldest first by their stations' clocks. One whose phone another station has
@@ -251,22 +249,22 @@ mod tests {
         let job = works.begin_job(samples::started()).await.unwrap();
         let at_work = async || looks.unfinished().await.unwrap()[0].at_work;
         assert!(at_work().await);
-        assert!(matches!(looks.claim(job).await, Err(LedgerError::AtWork { .. })));
-        assert!(matches!(works.claim(job).await, Err(LedgerError::AtWork { .. })), "also in the same process");
+        assert!(matches!(looks.lock(job).await, Err(LedgerError::AtWork { .. })));
+        assert!(matches!(works.lock(job).await, Err(LedgerError::AtWork { .. })), "also in the same process");
 
         works.append(Some(job), &ended(Outcome::Unknown, 5)).await.unwrap();
         works.append(Some(job), &Event::JobResumed { tool: "0.1.0".into(), slot: None }).await.unwrap();
         assert!(!at_work().await, "its end was written");
-        let claim = looks.claim(job).await.unwrap();
+        let lock = looks.lock(job).await.unwrap();
         assert!(at_work().await);
-        drop(claim);
+        drop(lock);
         assert!(!at_work().await);
 
         let other = open().await;
         let cut_short = other.begin_job(samples::started()).await.unwrap();
-        assert!(looks.claim(cut_short).await.is_err());
+        assert!(looks.lock(cut_short).await.is_err());
         drop(other);
-        assert!(looks.claim(cut_short).await.is_ok(), "nobody works on it");
+        assert!(looks.lock(cut_short).await.is_ok(), "nobody works on it");
     }
 
     #[tokio::test]
@@ -275,10 +273,10 @@ mod tests {
         let path = folder.path().join("ledger.sqlite");
         let ledger = Ledger::open(&path, "bench-1").await.unwrap();
         let job = ledger.begin_job(samples::started()).await.unwrap();
-        let claims = || std::fs::read_dir(folder.path().join("ledger.sqlite-jobs")).unwrap().count();
-        assert_eq!(claims(), 1);
+        let locks = || std::fs::read_dir(folder.path().join("ledger.sqlite-jobs")).unwrap().count();
+        assert_eq!(locks(), 1);
         ledger.append(Some(job), &ended(Outcome::Done, 0)).await.unwrap();
-        assert_eq!(claims(), 0);
+        assert_eq!(locks(), 0);
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ pub use event::{Answer, Event, NoAnswer, Operator, PhoneSeen, PoolSeen, Stage, S
 pub use job::{Jitter, Job, LabPhone, Stop};
 pub use outcome::{Failure, Outcome, Plan, Publishing, Receipt, StoreTry, Verified};
 pub use rehearsal::{Grade, RegistrarStep, Rehearsal, Rehearsed, Rehearser, rehearse};
-pub use resume::{Settled, bears_its_name, known_again, resume, settle, settle_claimed};
+pub use resume::{Settled, bears_its_name, known_again, resume, settle, settle_locked};
 pub(crate) use story::full_text;
 pub use story::provision;
 pub use trust::{ServerJudgement, Standing};

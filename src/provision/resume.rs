@@ -47,22 +47,22 @@ pub fn bears_its_name(of: &JobPhone, job: JobNumber, difference: Difference) -> 
 /// Those of the ledger.
 pub async fn settle(unfinished: &Unfinished, ledger: &Ledger) -> Result<Option<Settled>, ProvisionError> {
     let job = unfinished.job.job;
-    let _claim = match ledger.claim(job).await {
-        Ok(claim) => claim,
+    let _lock = match ledger.lock(job).await {
+        Ok(lock) => lock,
         Err(LedgerError::AtWork { .. }) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     match ledger.unfinished().await?.into_iter().find(|now| now.job.job == job) {
-        Some(now) => settle_claimed(&now, ledger).await,
+        Some(now) => settle_locked(&now, ledger).await,
         None => Ok(None),
     }
 }
 
-/// As [`settle`], for whoever has the [`Claim`](ledger::Claim) on the job and has read it since.
+/// As [`settle`], for whoever has the [`JobLock`](ledger::JobLock) on the job and has read it since.
 ///
 /// # Errors
 /// Those of the ledger.
-pub async fn settle_claimed(unfinished: &Unfinished, ledger: &Ledger) -> Result<Option<Settled>, ProvisionError> {
+pub async fn settle_locked(unfinished: &Unfinished, ledger: &Ledger) -> Result<Option<Settled>, ProvisionError> {
     let record = Record { ledger, job: unfinished.job.job };
     let not_done =
         |message: String, next: Option<String>| Settled { outcome: ledger::Outcome::NotDone, message, next_step: next };
@@ -103,7 +103,7 @@ fn resumed(slot: Option<String>) -> ledger::Event {
 
 /// Rolls an unfinished job forward, under its own number, on its phone. Every end but *unknown* is its last.
 ///
-/// Whoever calls it has the [`Claim`](ledger::Claim) on the job and has read it since.
+/// Whoever calls it has the [`JobLock`](ledger::JobLock) on the job and has read it since.
 pub async fn resume<D: Driver, E: Enrolment, O: Operator>(
     job: &Job,
     unfinished: &Unfinished,
